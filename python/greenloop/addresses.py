@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: MIT
+"""Addresses to listen on: from text to listening sockets.
+
+    :9090            every IPv4 address of the machine, as in uWSGI
+    localhost:9090   every address that the name stands for
+    [::1]:9090       one IPv6 address
+    /run/app.sock    a Unix socket; a path has at least one slash in it
+    @name            an abstract Unix socket
+
+Port 0 asks the system for a free port.  All sockets are made non-blocking
+and close-on-exec.  A Unix socket's file that a dead server left behind is
+replaced; one on which somebody listens never is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import os
+import socket
+import stat
+
+__all__ = ["Address", "AddressError", "listen", "parse", "socket_name"]
+
+# Binding a second family to the port that the first one was given may fail,
+# because somebody else has it there; then the pair is tried anew.
+PORT_ATTEMPTS = 20
+
+
+class AddressError(OSError):
+    """No listening there; str() is a sentence that says where and why.
+
+    `errno` is the system's, or EINVAL for a text that is no address.
+    """
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+@dataclasses.dataclass(frozen=True)
+class Address:
+    """A parsed address.  `path` is set for Unix sockets, and only there.
+
+    An abstract path begins with a NUL byte, as the socket module wants it.
+    """
+
+    text: str
+    host: str = ""
+    port: int = 0
+    path: str | None = None
+
+
+def parse(text: str) -> Address:
+    """Reads an address; AddressError if it is none."""
+    if text.startswith("@") and len(text) > 1:
+        return Address(text, path="\0" + text[1:])
+    if "/" in text and "://" not in text:
+        return Address(text, path=text)
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        hint = f"; write :{text} for a port" if text.isdigit() else ""
+        raise _no_address(text, f"it has no port{hint}")
+    if not (port.isascii() and port.isdigit() and int(port) <= 65535):
+        raise _no_address(text, "the port is a number from 0 to 65535")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host or "/" in host:
+        raise _no_address(text, "write host:port, or [address]:port for IPv6")
+    return Address(text, host=host, port=int(port))
+
+
+def _no_address(text: str, why: str) -> AddressError:
+    return AddressError(errno.EINVAL, f"cannot listen on {text!r}: {why}")
+
+
+def listen(text: str, backlog: int = 1024) -> list[socket.socket]:
+    """Listens on an address; returns its sockets, which the caller owns.
+
+    A host name may give several.  Raises AddressError, and then leaves
+    nothing open.
+    """
+    address = parse(text)
+    try:
+        if address.path is not None:
+            return [_listen_unix(address.path, backlog)]
+        return _listen_tcp(address, backlog)
+    except OSError as error:
+        raise _explain(address, error) from error
+
+
+def socket_name(sock: socket.socket) -> str:
+    """Where a listening socket is: http://host:port or unix:/path."""
+    if sock.family == socket.AF_UNIX:
+        name = sock.getsockname()
+        if isinstance(name, bytes):
+            name = "@" + os.fsdecode(name[1:])
+        return f"unix:{name}"
+    host, port = sock.getsockname()[:2]
+    shown = f"[{host}]" if sock.family == socket.AF_INET6 else host
+    return f"http://{shown}:{port}"
+
+
+def _listen_tcp(address: Address, backlog: int) -> list[socket.socket]:
+    places = _resolve(address)
+    for attempt in range(PORT_ATTEMPTS):
+        try:
+            return _listen_all(places, backlog)
+        except OSError as error:
+            unlucky = address.port == 0 and error.errno == errno.EADDRINUSE
+            if not unlucky or attempt == PORT_ATTEMPTS - 1:
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _resolve(address: Address) -> list[tuple[socket.AddressFamily, str, int]]:
+    """The families and numeric hosts of an address, without repetition."""
+    if not address.host:
+        return [(socket.AF_INET, "0.0.0.0", address.port)]
+    found = socket.getaddrinfo(
+        address.host,
+        address.port,
+        type=socket.SOCK_STREAM,
+        flags=socket.AI_PASSIVE,
+    )
+    places = [
+        (family, str(place[0]), address.port)
+        for family, _type, _proto, _canon, place in found
+        if family in (socket.AF_INET, socket.AF_INET6)
+    ]
+    return list(dict.fromkeys(places))
+
+
+def _listen_all(
+    places: list[tuple[socket.AddressFamily, str, int]], backlog: int
+) -> list[socket.socket]:
+    """One socket for each place, all with the same port.
+
+    A name often has an IPv6 address on machines whose IPv6 is off; such a
+    place is passed over while another one can be had.
+    """
+    absent: OSError | None = None
+    with contextlib.ExitStack() as undo:
+        made: list[socket.socket] = []
+        for family, host, port in places:
+            if made:
+                port = made[0].getsockname()[1]
+            try:
+                sock = _bind_tcp(family, host, port, len(places) > 1)
+            except OSError as error:
+                if error.errno not in (
+                    errno.EADDRNOTAVAIL,
+                    errno.EAFNOSUPPORT,
+                ):
+                    raise
+                absent = error
+                continue
+            undo.callback(sock.close)
+            sock.listen(backlog)
+            made.append(sock)
+        if not made and absent is not None:
+            raise absent
+        undo.pop_all()
+        return made
+
+
+def _bind_tcp(
+    family: socket.AddressFamily, host: str, port: int, alone: bool
+) -> socket.socket:
+    """A bound socket.  `alone`: leave IPv4 to another socket."""
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(
+                socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(alone)
+            )
+        sock.bind((host, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _listen_unix(path: str, backlog: int) -> socket.socket:
+    sock = socket.socket(
+        socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK
+    )
+    try:
+        try:
+            sock.bind(path)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or not _stale(path):
+                raise
+            # A server that has bound this name and listens only in the
+            # next microsecond looks just as dead; it would be unreachable
+            # then.  No lock guards this: bind() has none to offer.
+            os.unlink(path)
+            sock.bind(path)
+        sock.listen(backlog)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _stale(path: str) -> bool:
+    """Whether this is a socket's file on which nobody listens."""
+    if path.startswith("\0") or not stat.S_ISSOCK(os.lstat(path).st_mode):
+        return False
+    with socket.socket(
+        socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK
+    ) as probe:
+        return probe.connect_ex(path) == errno.ECONNREFUSED
+
+
+def _explain(address: Address, error: OSError) -> AddressError:
+    """The sentence for what went wrong; the system's own text if unusual."""
+    number = error.errno or errno.EINVAL
+    why = _reason(address, error)
+    return AddressError(number, f"cannot listen on {address.text}: {why}")
+
+
+def _reason(address: Address, error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return f"the name {address.host!r} stands for no address"
+    if error.errno == errno.EADDRINUSE:
+        return _taken(address)
+    if error.errno == errno.EACCES and address.path is None:
+        return (
+            "permission denied; ports below 1024 need root or "
+            "CAP_NET_BIND_SERVICE"
+        )
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "this machine does not have that address"
+    if error.errno == errno.ENOENT:
+        return "its directory does not exist"
+    return (error.strerror or str(error)).lower()
+
+
+def _taken(address: Address) -> str:
+    path = address.path
+    if path is not None and not path.startswith("\0"):
+        with contextlib.suppress(FileNotFoundError):
+            if not stat.S_ISSOCK(os.lstat(path).st_mode):
+                return "a file that is not a socket has this name"
+    return "address already in use: another program listens there"

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+"""The command line: reads the options and runs a worker.
+
+Exit statuses:
+
+    0   stopped on request (SIGINT or SIGTERM), or --help, --version
+    1   a command line that cannot be followed, or a fatal error
+    22  there is no application, or it does not import
+
+The program behaves the same under every name; its messages use the name by
+which it was called, so that a link named uwsgi speaks as uwsgi.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Sequence
+
+from greenloop import options
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the program; `argv` is like sys.argv, with the name first.
+
+    Returns the exit status.
+    """
+    name, *arguments = sys.argv if argv is None else argv
+    prog = _program_name(name)
+    try:
+        # Until the worker has its own way to stop, both signals end the
+        # program by an exception, so that the exit status is right.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        return _run(prog, arguments)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _program_name(path: str) -> str:
+    name = os.path.basename(path)
+    return "greenloop" if name in ("", "__main__.py", "-c") else name
+
+
+def _run(prog: str, arguments: Sequence[str]) -> int:
+    if not arguments:
+        return _fail(
+            prog,
+            f"nothing to do. Try {prog} --http-socket :9090 "
+            f"--wsgi-file app.py, or {prog} --help",
+        )
+    try:
+        found = options.scan(arguments)
+        asked = {option.name for option, _value in found}
+        if "help" in asked:
+            width = shutil.get_terminal_size((80, 24)).columns
+            print(options.help_text(prog, width), end="")
+            return 0
+        if "version" in asked:
+            print(_version())
+            return 0
+        settings = options.parse(found, prog)
+    except options.RefusedError as error:
+        return _fail(prog, str(error))
+    except options.UsageError as error:
+        return _fail(prog, f"{error} See {prog} --help")
+    return _serve(settings)
+
+
+def _version() -> str:
+    from importlib import metadata
+
+    return f"Greenloop {metadata.version('greenloop')}"
+
+
+def _serve(settings: options.Settings) -> int:
+    from greenloop import addresses, loader, worker
+
+    _flush_lines()
+    try:
+        return worker.run(settings)
+    except (loader.LoadError, addresses.AddressError) as error:
+        return _fail(
+            settings.prog, str(error), getattr(error, "exit_status", 1)
+        )
+
+
+def _flush_lines() -> None:
+    """What an application prints shall be seen when it prints it.
+
+    Standard output is a log here, usually a pipe or a file, which Python
+    would otherwise fill by blocks of 8 KiB.
+    """
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(line_buffering=True)
+
+
+def _fail(prog: str, message: str, status: int = 1) -> int:
+    print(f"{prog}: {message}", file=sys.stderr)
+    return status
