@@ -245,7 +245,7 @@ class Server:
             sock.sendall(data)
             return read_to_end(sock)
 
-    def signal(self, number: int) -> None:
+    def send_signal(self, number: int) -> None:
         self.process.send_signal(number)
 
     def wait_exit(self, seconds: float = STOP_SECONDS) -> int:
@@ -254,7 +254,9 @@ class Server:
             status = self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError(f"the server does not end\n{self.log}")
+            raise AssertionError(
+                f"the server does not end\n{self.log}"
+            ) from None
         self._out.close()
         self._err.close()
         return status
@@ -264,7 +266,7 @@ class Server:
     ) -> int:
         """Sends a signal if the server still runs; returns its status."""
         if self.process.poll() is None:
-            self.signal(number)
+            self.send_signal(number)
         return self.wait_exit(seconds)
 
     def kill(self) -> None:
@@ -364,15 +366,15 @@ def server(
 ) -> Iterator[Server]:
     """A server for the length of a `with` block.
 
-      app              source text (any indentation; written to app.py), the
-                       path of a file, or None if the options name one
-      options          further arguments, as on the command line
-      env              added to the environment
-      http             address to listen on; None if the options give it
-      program          what to start, say alias(tmp_path)
-      status           exit status that the stop must give
-      allow_traceback  whether the log may hold a traceback
-      files            more files for the working directory: name -> text
+    app              source text (any indentation; written to app.py), the
+                     path of a file, or None if the options name one
+    options          further arguments, as on the command line
+    env              added to the environment
+    http             address to listen on; None if the options give it
+    program          what to start, say alias(tmp_path)
+    status           exit status that the stop must give
+    allow_traceback  whether the log may hold a traceback
+    files            more files for the working directory: name -> text
     """
     with tempfile.TemporaryDirectory(prefix="greenloop-test-") as name:
         directory = pathlib.Path(name)
