@@ -103,7 +103,7 @@ def prepare_paths(settings: Settings) -> None:
 
 def _add_virtualenv(home: pathlib.Path) -> None:
     """Puts the packages of `home` before those of our own environment."""
-    ours = "%d.%d" % sys.version_info[:2]
+    ours = f"{sys.version_info.major}.{sys.version_info.minor}"
     theirs = _virtualenv_version(home)
     if theirs != ours:
         raise LoadError(

@@ -265,9 +265,7 @@ OPTIONS: tuple[Option, ...] = (
         "loop",
         CONCURRENCY,
         Kind.CHOICE,
-        "asyncio's own loop or uvloop; auto takes uvloop if it is "
-        "installed",
-        metavar="NAME",
+        "asyncio's own loop or uvloop; auto takes uvloop if it is installed",
         field="loop",
         choices=("auto", "asyncio", "uvloop"),
     ),
@@ -276,7 +274,6 @@ OPTIONS: tuple[Option, ...] = (
         CONCURRENCY,
         Kind.CHOICE,
         "whether a request sees a running loop, as it does in uWSGI",
-        metavar="VIEW",
         field="running_loop",
         choices=("hidden", "visible"),
     ),
@@ -343,8 +340,7 @@ OPTIONS: tuple[Option, ...] = (
         "socket-timeout",
         TIMEOUTS,
         Kind.SECONDS,
-        "how long reading a body or writing a response may make no "
-        "progress",
+        "how long reading a body or writing a response may make no progress",
         aliases=("z",),
         metavar="SECONDS",
         engine=("body_timeout_ms", "write_timeout_ms"),
@@ -371,7 +367,6 @@ OPTIONS: tuple[Option, ...] = (
         LOGGING,
         Kind.CHOICE,
         "a line like uWSGI's, or the combined format of Apache",
-        metavar="NAME",
         field="access_log_format",
         choices=("uwsgi", "combined"),
     ),
@@ -512,13 +507,11 @@ REFUSALS: tuple[Refusal, ...] = (
     ),
     Refusal(
         ("uid", "gid", "chroot"),
-        "is not available yet: start Greenloop as the user it shall run "
-        "as.",
+        "is not available yet: start Greenloop as the user it shall run as.",
     ),
     Refusal(
         ("static-map", "static-map2", "check-static"),
-        "is not available yet: let the proxy or the application serve "
-        "files.",
+        "is not available yet: let the proxy or the application serve files.",
     ),
     Refusal(
         ("harakiri", "t"),
@@ -550,8 +543,7 @@ REFUSALS: tuple[Refusal, ...] = (
     ),
     Refusal(
         ("mule", "mules", "spooler", "cron", "cache2", "queue"),
-        "is not available yet: there is only the worker that serves "
-        "requests.",
+        "is not available yet: there is only the worker that serves requests.",
     ),
 )
 
@@ -785,46 +777,47 @@ def _default(option: Option) -> str:
 
 def _spelling(option: Option) -> str:
     """'-l, --listen N': every name, short ones first."""
-    names = sorted(option.names, key=len)
-    short = [n for n in names if len(n) == 1]
+    short = [n for n in option.names if len(n) == 1]
     long = [n for n in option.names if len(n) > 1]
-    value = ""
-    if option.metavar:
-        value = " [%s]" if option.optional else " %s"
-        value %= option.metavar
-    return ", ".join(map(dashed, short + long)) + value
+    value = option.metavar or "|".join(option.choices)
+    if option.optional:
+        value = f"[{value}]"
+    return f"{', '.join(map(dashed, short + long))} {value}".rstrip()
 
 
 def _explanation(option: Option) -> str:
-    text = option.help
-    if option.choices:
-        text += f": {', '.join(option.choices)}"
     default = _default(option)
-    return f"{text} (default {default})" if default else text
+    if not default:
+        return option.help
+    return f"{option.help} (default {default})"
 
 
 def help_text(prog: str, width: int = 80) -> str:
     """What --help prints, for a terminal of this width."""
     width = max(40, min(width, 100))
-    lines = [
-        f"Usage: {prog} --http-socket ADDR --wsgi-file FILE [option ...]",
-        "",
-        *textwrap.wrap(
-            "Serves WSGI applications on one asyncio loop; each request "
-            "runs in a greenlet of its own.",
-            width,
-        ),
-    ]
+    usage = f"Usage: {prog} --http-socket ADDR --wsgi-file FILE [option ...]"
+    summary = (
+        "Serves WSGI applications on one asyncio loop; each request runs in "
+        "a greenlet of its own."
+    )
+    lines = textwrap.wrap(
+        usage, width, subsequent_indent="  ", break_on_hyphens=False
+    )
+    lines += ["", *textwrap.wrap(summary, width)]
     for group in GROUPS:
         lines += ["", f"{group}:"]
         for option in OPTIONS:
             if option.group == group:
                 lines += _help_rows(option, width)
-    lines += [
-        "",
-        "Example:",
-        f"  {prog} --asyncio 10 --http-socket :9090 --wsgi-file app.py",
-    ]
+    example = f"{prog} --asyncio 10 --http-socket :9090 --wsgi-file app.py"
+    lines += ["", "Example:"]
+    lines += textwrap.wrap(
+        example,
+        width,
+        initial_indent="  ",
+        subsequent_indent="    ",
+        break_on_hyphens=False,
+    )
     return "\n".join(lines) + "\n"
 
 
@@ -854,8 +847,9 @@ def reference() -> str:
         lines += ["", f"## {group}", "", "| option | meaning |", "|---|---|"]
         for option in OPTIONS:
             if option.group == group:
-                meaning = _explanation(option).replace("|", "\\|")
-                lines.append(f"| `{_spelling(option)}` | {meaning} |")
+                cells = f"`{_spelling(option)}`", _explanation(option)
+                shown = (cell.replace("|", "\\|") for cell in cells)
+                lines.append(f"| {' | '.join(shown)} |")
     lines += ["", "## Options of uWSGI that are refused", ""]
     for refusal in REFUSALS:
         names = ", ".join(f"`{dashed(name)}`" for name in refusal.names)

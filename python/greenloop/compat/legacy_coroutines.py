@@ -20,9 +20,8 @@ __all__ = ["coroutine", "install"]
 
 def install() -> None:
     """Puts the old names in place; does nothing more when called again."""
-    # Through setattr: the type stubs of asyncio no longer know the name.
-    setattr(asyncio, "coroutine", coroutine)
-    setattr(asyncio.coroutines, "coroutine", coroutine)
+    for module in (asyncio, asyncio.coroutines):
+        module.coroutine = coroutine  # type: ignore[attr-defined]
     try:
         import aiohttp
     except ImportError:
@@ -59,7 +58,7 @@ def _from_generator_function(
     function: Callable[..., Any],
 ) -> Callable[..., Any]:
     # Flagged, so that the body may `yield from` coroutine objects.
-    flagged = types.coroutine(function)
+    flagged: Callable[..., Any] = types.coroutine(function)
 
     @functools.wraps(function)
     async def call(*args: Any, **kwargs: Any) -> Any:
