@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: MIT
+"""The program as a user types it: messages, exit statuses, loading."""
+
+import contextlib
+import importlib.metadata
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+from harness import PROGRAM, alias, finish, run, server, start
+
+from greenloop import options
+
+HELLO = """
+    def application(environ, start_response):
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"hello"]
+"""
+NAMES = """
+    import sys
+    def application(environ, start_response):
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        names = environ["SCRIPT_NAME"], environ["PATH_INFO"]
+        return [" ".join((__name__, *names)).encode()]
+"""
+
+
+def test_no_arguments() -> None:
+    done = run()
+    assert done.returncode == 1
+    assert re.fullmatch(r"greenloop: .*--help\n", done.stderr)
+    assert done.stdout == ""
+
+
+def test_an_unknown_option_names_the_nearest_one() -> None:
+    done = run("--htp-socket", ":9090")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "greenloop: unknown option --htp-socket; did you mean "
+        "--http-socket? See greenloop --help\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "option", ["--master", "--processes", "-p", "--ini", "--socket"]
+)
+def test_what_is_not_there_yet_is_refused_in_a_sentence(option: str) -> None:
+    done = run("--http-socket", ":0", option, "2", "--wsgi-file", "app.py")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"greenloop: {option} ")
+    assert re.search(r" is not available yet: .*\.\n$", done.stderr)
+    assert done.stderr.count("\n") == 1
+
+
+def test_no_address() -> None:
+    done = run("--wsgi-file", "app.py")
+    assert done.returncode == 1
+    assert "--http-socket" in done.stderr
+
+
+def test_help_lists_every_option_once() -> None:
+    done = run("--help", env={"COLUMNS": "100"})
+    assert (done.returncode, done.stderr) == (0, "")
+    starts = re.findall(r"^  (?:-\w, )?--([\w-]+)", done.stdout, re.M)
+    assert sorted(starts) == sorted(row.name for row in options.OPTIONS)
+    words = re.split(r"[\s,]+", done.stdout)
+    for name in (name for row in options.OPTIONS for name in row.aliases):
+        assert words.count(options.dashed(name)) == 1, name
+
+
+@pytest.mark.smoke
+def test_version() -> None:
+    version = importlib.metadata.version("greenloop")
+    for program in ([str(PROGRAM)], [sys.executable, "-m", "greenloop"]):
+        done = subprocess.run(
+            [*program, "--version"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert (done.returncode, done.stdout) == (0, f"Greenloop {version}\n")
+
+
+def test_called_by_another_name(tmp_path: pathlib.Path) -> None:
+    uwsgi = alias(tmp_path)
+    done = run("--htp", program=uwsgi)
+    assert done.returncode == 1
+    assert done.stderr.startswith("uwsgi: unknown option --htp; ")
+    assert done.stderr.endswith("See uwsgi --help\n")
+    assert run("--help", program=uwsgi).stdout.startswith("Usage: uwsgi ")
+    with server(HELLO, program=uwsgi) as s:
+        assert s.get().body == b"hello"
+
+
+def test_as_a_module(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "app.py").write_text(
+        "def application(e, s):\n    s('200 OK', [])\n    return [b'm']\n"
+    )
+    s = start(
+        "-m",
+        "greenloop",
+        "--http-socket=127.0.0.1:0",
+        "--file=app.py",
+        directory=tmp_path,
+        program=pathlib.Path(sys.executable),
+    )
+    assert s.get().body == b"m"
+    finish(s)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_on_request(tmp_path: pathlib.Path, number: int) -> None:
+    with server(HELLO) as s:
+        assert s.get().status == 200
+        assert s.stop(number) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_while_the_application_loads(
+    tmp_path: pathlib.Path, number: int
+) -> None:
+    (tmp_path / "app.py").write_text(
+        "import time\nprint('loading')\ntime.sleep(60)\n"
+    )
+    s = start(
+        "--http-socket=127.0.0.1:0",
+        "--wsgi-file=app.py",
+        directory=tmp_path,
+        ready=False,
+    )
+    s.wait_for("loading")
+    begin = time.monotonic()
+    assert s.stop(number) == 0
+    assert time.monotonic() - begin < 10
+    assert "Traceback" not in s.log, s.log
+
+
+@pytest.mark.parametrize("need_app", [[], ["--need-app"]])
+def test_an_application_that_does_not_import(
+    tmp_path: pathlib.Path, need_app: list[str]
+) -> None:
+    (tmp_path / "app.py").write_text("import no_such_module_here\n")
+    done = run(
+        "--http-socket=127.0.0.1:0",
+        "--wsgi-file=app.py",
+        *need_app,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 22
+    assert done.stderr.count("Traceback (most recent call last):") == 1
+    assert "ModuleNotFoundError: No module named 'no_such_mo" in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last == "greenloop: cannot load app.py: it does not import."
+
+
+def test_no_application() -> None:
+    done = run("--http-socket", "127.0.0.1:0")
+    assert done.returncode == 22
+    assert "--wsgi-file" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_need_app_is_accepted() -> None:
+    with server(HELLO, "--need-app", "--greenlet", "-TL", "-i") as s:
+        assert s.get().body == b"hello"
+
+
+def test_coroutine_decorator_without_the_option(
+    tmp_path: pathlib.Path,
+) -> None:
+    if sys.version_info < (3, 11):
+        pytest.skip("not on this Python: it still has @asyncio.coroutine")
+    (tmp_path / "app.py").write_text(
+        "import asyncio\n@asyncio.coroutine\ndef f():\n    yield\n"
+    )
+    done = run("--http-socket=127.0.0.1:0", "--wsgi-file=app.py", cwd=tmp_path)
+    assert done.returncode == 22
+    assert done.stderr.rstrip().endswith("start with --legacy-coroutines.")
+
+
+def test_a_port_in_use(tmp_path: pathlib.Path) -> None:
+    with server(HELLO) as s:
+        done = run(
+            f"--http-socket=127.0.0.1:{s.port}",
+            f"--wsgi-file={s.directory}/app.py",
+        )
+    assert done.returncode == 1
+    assert "address already in use" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_several_addresses(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "app.sock"
+    with server(HELLO, "--http", "127.0.0.2:0", "--http", str(path)) as s:
+        assert s.listeners[-1] == f"unix:{path}"
+        assert len(s.ports) == 2
+        places = [
+            (socket.AF_INET, ("127.0.0.1", s.ports[0])),
+            (socket.AF_INET, ("127.0.0.2", s.ports[1])),
+            (socket.AF_UNIX, str(path)),
+        ]
+        for family, place in places:
+            with socket.socket(family) as sock:
+                sock.settimeout(10)
+                sock.connect(place)
+                sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                answer = b""
+                while piece := sock.recv(4096):
+                    answer += piece
+            assert answer.endswith(b"\r\n\r\nhello"), place
+
+
+def test_what_is_printed_is_seen_at_once() -> None:
+    app = """
+        def application(environ, start_response):
+            print("printed in a request")
+            start_response("200 OK", [])
+            return []
+    """
+    with server(app) as s:
+        s.get()
+        s.wait_for("printed in a request", 5)
+
+
+def test_module_callable_and_pythonpath() -> None:
+    files = {"lib/pack/__init__.py": "", "lib/pack/web.py": NAMES}
+    module = ["--module", "pack.web:application"]
+    with server(None, *module, "--pythonpath", "lib", files=files) as s:
+        assert s.get("/x").text == "pack.web  /x"
+    options = ["-w", "pack.web", "--callable", "application"]
+    with server(None, *options, "--pp=lib", files=files) as s:
+        assert s.get("/x").text == "pack.web  /x"
+
+
+def test_chdir() -> None:
+    app = """
+        import os
+        def application(environ, start_response):
+            start_response("200 OK", [])
+            return [os.path.basename(os.getcwd()).encode()]
+    """
+    files = {"deep/site/app.py": app}
+    chdir = ["--chdir", "deep", "--wsgi-file", "site/app.py"]
+    with server(None, *chdir, files=files) as s:
+        assert s.get().text == "deep"
+
+
+def test_virtualenv() -> None:
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    packages = f"venv/lib/python{version}/site-packages"
+    files = {
+        "venv/pyvenv.cfg": f"version = {version}.0\n",
+        f"{packages}/only_there.py": "text = b'from the environment'\n",
+    }
+    app = """
+        import only_there
+        def application(environ, start_response):
+            start_response("200 OK", [])
+            return [only_there.text]
+    """
+    with server(app, "--virtualenv", "venv", files=files) as s:
+        assert s.get().text == "from the environment"
+
+
+def test_mounts() -> None:
+    files = {"one.py": NAMES, "two.py": NAMES, "long.py": NAMES}
+    mounts = [
+        "--mount=/one=one.py",
+        "--mount=/two=two:application",
+        "--mount=/one/longer=long.py:application",
+        "--manage-script-name",
+    ]
+    with server(NAMES, *mounts, files=files) as s:
+        assert s.get("/one/a").text == "uwsgi_file_one /one /a"
+        assert s.get("/two").text == "two /two "
+        assert s.get("/two/").text == "two /two /"
+        assert s.get("/one/longer/b").text == "uwsgi_file_long /one/longer /b"
+        assert s.get("/one/long").text == "uwsgi_file_one /one /long"
+        name, script, path = s.get("/onetwo").text.split(" ")
+        assert name.endswith("_app")
+        assert (script, path) == ("", "/onetwo")
+
+
+def test_logto(tmp_path: pathlib.Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("before\n")
+    (tmp_path / "app.py").write_text(
+        "def application(e, s):\n    s('200 OK', [])\n"
+        "    e['wsgi.errors'].write('from the application\\n')\n"
+        "    return [b'x']\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        port = reserved.getsockname()[1]
+    s = start(
+        f"--http-socket=127.0.0.1:{port}",
+        "--wsgi-file=app.py",
+        f"--logto={log}",
+        directory=tmp_path,
+        ready=False,
+    )
+    give_up = time.monotonic() + 20
+    while time.monotonic() < give_up and ": ready" not in log.read_text():
+        time.sleep(0.02)
+    with contextlib.closing(s.connect(port=port)) as sock:
+        sock.sendall(b"GET /logged HTTP/1.0\r\n\r\n")
+        while sock.recv(4096):
+            pass
+    assert s.stop() == 0
+    text = log.read_text()
+    assert text.startswith("before\n")
+    assert "from the application" in text
+    assert "/logged" in text
+    assert s.err == ""
