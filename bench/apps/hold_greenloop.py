@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: MIT
+"""/hold parks for longer than any measurement, /held counts who is parked."""
+
+import greenloop
+
+HOLD_SECONDS = 300.0
+held = 0
+
+
+def application(environ, start_response):
+    global held
+    if environ["PATH_INFO"] == "/hold":
+        held += 1
+        greenloop.sleep(HOLD_SECONDS)
+    body = b"%d" % held
+    start_response("200 OK", [("Content-Type", "text/plain"),
+                              ("Content-Length", str(len(body)))])
+    return [body]
