@@ -54,7 +54,7 @@ def panel(
 
 
 def load_rows(results: Results, workload: str) -> dict[str, Segments]:
-    rows = {}
+    rows: dict[str, Segments] = {}
     for server in results.load[workload]:
         user = results.median(workload, server, lambda s: s.user_us) or 0.0
         system = results.median(workload, server, lambda s: s.system_us) or 0.0

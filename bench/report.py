@@ -195,20 +195,18 @@ def text(results: Results, titles: dict[str, str]) -> str:
     return "\n\n".join(parts)
 
 
-def load_json(results: Results, workload: str, server: str) -> dict[str, object]:
+def load_json(
+    results: Results, workload: str, server: str
+) -> dict[str, object]:
     """Medians of one server, and the samples that they come from."""
     return {
-        "per_second": results.median(
-            workload, server, lambda s: s.per_second
-        ),
+        "per_second": results.median(workload, server, lambda s: s.per_second),
         "user_us": results.median(workload, server, lambda s: s.user_us),
         "system_us": results.median(workload, server, lambda s: s.system_us),
         "cpu_us": results.cpu_us(workload, server),
         "p99_ms": results.median(workload, server, lambda s: s.p99_ms),
         "noisy": results.is_noisy(workload, server),
-        "samples": [
-            vars(sample) for sample in results.load[workload][server]
-        ],
+        "samples": [vars(sample) for sample in results.load[workload][server]],
     }
 
 

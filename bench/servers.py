@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,8 +78,8 @@ class Server:
 
     name = ""
     title = ""
-    apps: dict[str, str] = {}
-    without: dict[str, str] = {}
+    apps: Mapping[str, str] = {}
+    without: Mapping[str, str] = {}
     notes = ""
 
     def find(self, env: Environment) -> None:

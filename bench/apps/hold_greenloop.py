@@ -13,6 +13,8 @@ def application(environ, start_response):
         held += 1
         greenloop.sleep(HOLD_SECONDS)
     body = b"%d" % held
-    start_response("200 OK", [("Content-Type", "text/plain"),
-                              ("Content-Length", str(len(body)))])
+    start_response(
+        "200 OK",
+        [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))],
+    )
     return [body]

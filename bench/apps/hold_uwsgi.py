@@ -17,6 +17,8 @@ def application(environ, start_response):
         asyncio.get_event_loop().call_later(HOLD_SECONDS, me.switch)
         me.parent.switch()
     body = b"%d" % held
-    start_response("200 OK", [("Content-Type", "text/plain"),
-                              ("Content-Length", str(len(body)))])
+    start_response(
+        "200 OK",
+        [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))],
+    )
     return [body]
