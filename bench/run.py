@@ -326,7 +326,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--setup",
         action="store_true",
-        help="first install the missing peers into this environment",
+        help="only install the missing peers into this environment",
     )
     args = parser.parse_args()
     unknown = sorted(set(args.only) - set(TITLES))
@@ -373,6 +373,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, end_on_sigterm)
     if args.setup:
         set_up()
+        return
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is not installed: `apt-get install wrk`")
     server_cpu, client_cpu = choose_cpus()
