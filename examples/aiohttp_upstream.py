@@ -12,7 +12,6 @@ server's loop, and the synchronous request waits for what it returns.
 import os
 
 import aiohttp
-
 import greenloop
 
 UPSTREAM = os.environ.get("UPSTREAM", "http://localhost:8000/")

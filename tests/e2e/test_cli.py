@@ -10,11 +10,11 @@ import socket
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
-from harness import PROGRAM, alias, finish, run, server, start
-
 from greenloop import options
+from harness import PROGRAM, alias, finish, run, server, start
 
 HELLO = """
     def application(environ, start_response):
@@ -199,7 +199,7 @@ def test_several_addresses(tmp_path: pathlib.Path) -> None:
     with server(HELLO, "--http", "127.0.0.2:0", "--http", str(path)) as s:
         assert s.listeners[-1] == f"unix:{path}"
         assert len(s.ports) == 2
-        places = [
+        places: list[tuple[int, Any]] = [
             (socket.AF_INET, ("127.0.0.1", s.ports[0])),
             (socket.AF_INET, ("127.0.0.2", s.ports[1])),
             (socket.AF_UNIX, str(path)),

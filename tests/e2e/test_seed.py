@@ -44,7 +44,8 @@ class Example:
     @property
     def printed(self) -> str:
         """The text of its print()."""
-        return re.findall(r'print\("(.*?)"\)', self.source)[0]
+        found: list[str] = re.findall(r'print\("(.*?)"\)', self.source)
+        return found[0]
 
     @property
     def sent(self) -> list[bytes]:

@@ -9,7 +9,6 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-
 from greenloop import addresses
 from greenloop.addresses import Address, AddressError
 

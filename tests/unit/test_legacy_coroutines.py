@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-
 from greenloop.compat.legacy_coroutines import coroutine
 
 
@@ -33,7 +32,7 @@ def test_a_generator_function_gives_a_real_coroutine() -> None:
     @coroutine
     def add(a: int, b: int = 2) -> Generator[Any, Any, int]:
         """Adds."""
-        yield from asyncio.sleep(0)
+        yield from asyncio.sleep(0)  # type: ignore[misc]
         return a + b
 
     made = add(1)
@@ -59,7 +58,7 @@ def test_it_may_wait_for_anything() -> None:
         future = asyncio.get_running_loop().create_future()
         future.get_loop().call_soon(future.set_result, "future")
         task = asyncio.ensure_future(inner())
-        one = yield from modern()
+        one = yield from modern()  # type: ignore[misc]
         two = yield from inner()
         three = yield from future
         four = yield from task
@@ -71,7 +70,7 @@ def test_it_may_wait_for_anything() -> None:
 def test_modern_code_may_wait_for_it() -> None:
     @coroutine
     def old() -> Generator[Any, Any, int]:
-        yield from asyncio.sleep(0)
+        yield from asyncio.sleep(0)  # type: ignore[misc]
         return 5
 
     async def modern() -> list[int]:
@@ -86,7 +85,7 @@ def test_exceptions_and_cancellation_arrive() -> None:
     @coroutine
     def old() -> Generator[Any, Any, None]:
         try:
-            yield from asyncio.sleep(60)
+            yield from asyncio.sleep(60)  # type: ignore[misc]
         except asyncio.CancelledError:
             seen.append("cancelled")
             raise

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-
 from greenloop import loader
 from greenloop.loader import LoadError
 from greenloop.options import Settings

@@ -6,7 +6,6 @@ import pathlib
 import re
 
 import pytest
-
 from greenloop import _core, options
 from greenloop.options import Kind, Settings, UsageError
 
