@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: MIT
+# What a developer or a user in a fresh clone types; `make` explains.
+#
+# PYTHON names the interpreter (a path, a command, or a version such as
+# 3.12); without it, the newest CPython that is found is taken.  Everything
+# is made under build/ and .venv/; nothing outside of this folder changes.
+
+PORT ?= 9090
+PYTHON ?=
+PYTHONS ?=
+T = http1_head
+N = 60
+
+# Prints the Python to use, or says what is missing, and ends the target.
+CHOOSE = python=$$(tools/preflight.sh $(PYTHON)) || exit 1
+# The build tools, in an environment of their own.
+TOOLS = build/tools
+USE_TOOLS = $(CHOOSE); \
+	tools/venv.sh "$$python" $(TOOLS) -r tools/requirements.txt || exit 1
+MESON = PATH="$$PWD/$(TOOLS)/bin:$$PATH" meson
+
+.PHONY: help run test check asan fuzz asyncio bench c-release format clean
+
+help:
+	@echo 'make run       serve examples/hello.py on http://localhost:$(PORT)'
+	@echo '               (PORT=8080 changes it)'
+	@echo 'make test      the whole test suite, on every CPython found'
+	@echo '               (PYTHONS="3.11 3.13" chooses)'
+	@echo 'make check     the quick part of it'
+	@echo 'make asyncio   leave a runnable ./greenloop, and ./uwsgi as a link'
+	@echo 'make asan      the suite with the extension under ASan and UBSan'
+	@echo 'make fuzz T=$(T) N=$(N)   fuzz a parser for N seconds'
+	@echo 'make bench     compare with other servers, on this machine'
+	@echo 'make format    lay out the sources as the rules say'
+	@echo 'make clean     remove all that these targets made'
+	@echo 'PYTHON=python3.12 chooses the interpreter, for every target.'
+
+run:
+	@$(CHOOSE); tools/venv.sh "$$python" .venv --install || exit 1; \
+	echo 'Greenloop serves examples/hello.py on' \
+	    'http://localhost:$(PORT) (Ctrl-C stops it).'; \
+	exec .venv/bin/greenloop --http-socket localhost:$(PORT) \
+	    --wsgi-file examples/hello.py
+
+# The links keep the name by which the program is called: the script they
+# lead to receives it as its own.
+asyncio:
+	@$(CHOOSE); tools/venv.sh "$$python" build/asyncio --install || exit 1; \
+	ln -sf build/asyncio/bin/greenloop greenloop && \
+	ln -sf greenloop uwsgi && \
+	echo './greenloop is ready, and ./uwsgi is a link to it.'
+
+test:
+	@$(USE_TOOLS); all= ; \
+	if [ -z "$(PYTHONS)" ]; then \
+	    all=$$(tools/preflight.sh --all) || exit 1; \
+	else \
+	    for name in $(PYTHONS); do \
+	        one=$$(tools/preflight.sh "$$name") || exit 1; \
+	        all="$$all $$one"; \
+	    done; \
+	fi; \
+	exec "$$python" tools/run_tests.py whole --tools $(TOOLS) $$all
+
+check:
+	@$(USE_TOOLS); \
+	exec "$$python" tools/run_tests.py check --tools $(TOOLS) "$$python"
+
+asan:
+	@$(CHOOSE); \
+	exec "$$python" tools/run_tests.py asan --tools $(TOOLS) "$$python"
+
+fuzz:
+	@command -v clang >/dev/null || { \
+	    echo 'Fuzzing needs clang with libFuzzer: install it, on Debian' \
+	        'with `apt-get install clang`.' >&2; exit 1; }
+	@$(USE_TOOLS); \
+	[ -f build/fuzz/build.ninja ] || CC=clang $(MESON) setup build/fuzz \
+	    --buildtype=debugoptimized -Dextension=false -Dfuzzers=true \
+	    -Db_ndebug=false -Db_lundef=false -Db_sanitize=address,undefined \
+	    -Dc_args=-fsanitize=fuzzer-no-link || exit 1; \
+	$(MESON) compile -C build/fuzz fuzz_$(T) && \
+	mkdir -p build/fuzz-corpus/$(T) && \
+	exec build/fuzz/fuzz/fuzz_$(T) -max_total_time=$(N) \
+	    -artifact_prefix=build/fuzz-corpus/ \
+	    build/fuzz-corpus/$(T) fuzz/corpus/$(T)
+
+# The C-only server, as fast as it gets: a floor of the benchmark.
+c-release:
+	@$(USE_TOOLS); \
+	[ -f build/c-release/build.ninja ] || $(MESON) setup build/c-release \
+	    --buildtype=release -Doptimization=2 -Dextension=false \
+	    -Dc_programs=true || exit 1; \
+	$(MESON) compile -C build/c-release hello_server
+
+bench: c-release
+	@$(CHOOSE); tools/venv.sh "$$python" build/bench-venv --install \
+	    && build/bench-venv/bin/python bench/run.py --setup \
+	    && exec build/bench-venv/bin/python bench/run.py
+
+format:
+	@$(USE_TOOLS); \
+	find src tests fuzz bench -name '*.[ch]' \
+	    -exec $(TOOLS)/bin/clang-format -i {} +; \
+	$(TOOLS)/bin/ruff check --quiet --select I --fix .; \
+	$(TOOLS)/bin/ruff format --quiet .
+
+clean:
+	rm -rf build .venv .mesonpy-* greenloop uwsgi

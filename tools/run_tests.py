@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: MIT
+"""The test driver behind `make test`, `make check` and `make asan`.
+
+Builds and runs the C unit tests and the replay of the fuzz corpora under
+AddressSanitizer and UBSan, then installs Greenloop into a virtual
+environment for each Python and runs pytest there against the installed
+package: the whole suite on the oldest and the newest, the tests marked
+`smoke` on the others.  Everything it makes is under build/.
+
+Every step runs, whatever the earlier ones said.  The last line printed is
+"N passed, N failed, N skipped", counted over all steps; a step that could
+not be run counts as one failure.  Exit status: 0, or 1 after a failure.
+
+Environment: REQUIRE_PEERS=1 makes a failure of every skipped test and of
+fewer than four Pythons.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build"
+C_BUILD = BUILD / "c"
+RESULTS = BUILD / "results"
+# Asserts on, and a warning is an error.
+DEVELOPMENT = ("-Db_ndebug=false", "-Dwerror=true")
+SANITIZE = "-Db_sanitize=address,undefined"
+PEER_PYTHONS = 4
+# Most tests wait for something: more workers than processors pay off.
+WORKERS = "3"
+
+
+@dataclass
+class Count:
+    """Results of tests, added up."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.passed} passed, {self.failed} failed, "
+            f"{self.skipped} skipped"
+        )
+
+    def add(self, other: Count) -> None:
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+
+
+def read_junit(path: Path) -> Count:
+    """Counts the cases of a JUnit file."""
+    count = Count()
+    for case in ElementTree.parse(path).getroot().iter("testcase"):
+        if case.find("failure") is not None or case.find("error") is not None:
+            count.failed += 1
+        elif case.find("skipped") is not None:
+            count.skipped += 1
+        else:
+            count.passed += 1
+    return count
+
+
+def run(command: Sequence[object], env: Mapping[str, str] = {}) -> int:
+    """Runs a command in the root; returns its exit status."""
+    words = [str(word) for word in command]
+    done = subprocess.run(words, cwd=ROOT, env={**os.environ, **env})
+    return done.returncode
+
+
+def describe(python: str) -> tuple[int, int]:
+    """The (major, minor) version of an interpreter."""
+    code = "import sys; print(*sys.version_info[:2])"
+    text = subprocess.check_output([python, "-c", code], text=True)
+    major, minor = text.split()
+    return int(major), int(minor)
+
+
+class Driver:
+    """Runs the steps and adds up what they counted."""
+
+    def __init__(self) -> None:
+        self.total = Count()
+
+    def step(self, title: str) -> float:
+        print(f"\n=== {title}", flush=True)
+        return time.monotonic()
+
+    def end(
+        self, title: str, since: float, status: int, junit: Path | None = None
+    ) -> None:
+        """Adds a step's results: those in its file, and its exit status."""
+        count = Count()
+        if junit is not None and junit.exists():
+            count = read_junit(junit)
+        if status != 0 and count.failed == 0:
+            count.failed = 1
+        seconds = time.monotonic() - since
+        print(f"--- {title}: {count} ({seconds:.0f} s)", flush=True)
+        self.total.add(count)
+
+    def c_tests(self, tools: Path) -> None:
+        title = "C units and corpus replay, ASan and UBSan"
+        since = self.step(title)
+        junit = C_BUILD / "meson-logs" / "testlog.junit.xml"
+        junit.unlink(missing_ok=True)
+        meson = tools / "bin" / "meson"
+        env = {"PATH": f"{tools / 'bin'}:{os.environ['PATH']}"}
+        setup = [
+            *(meson, "setup", C_BUILD, "--buildtype=debugoptimized"),
+            *("-Dextension=false", "-Dc_programs=true", SANITIZE),
+            *DEVELOPMENT,
+        ]
+        if (C_BUILD / "build.ninja").exists():
+            setup.append("--reconfigure")
+        status = run(setup, env)
+        if status == 0:
+            status = run(
+                [meson, "test", "-C", C_BUILD, "--print-errorlogs"], env
+            )
+        self.end(title, since, status, junit)
+
+    def pytest(
+        self,
+        title: str,
+        python: str,
+        folder: Path,
+        *,
+        setup: Sequence[str] = DEVELOPMENT,
+        env: Mapping[str, str] = {},
+        selection: Sequence[str] = (),
+    ) -> None:
+        """Installs Greenloop into `folder` and runs pytest there."""
+        since = self.step(title)
+        junit = RESULTS / f"{folder.name}.xml"
+        junit.unlink(missing_ok=True)
+        status = run(
+            [
+                *(ROOT / "tools" / "venv.sh", python, folder),
+                *("-r", "tests/requirements.txt", "--install", *setup),
+            ]
+        )
+        if status == 0:
+            status = run(
+                [
+                    *(folder / "bin" / "python", "-m", "pytest", "tests"),
+                    *("-q", "-n", WORKERS, "--dist", "loadfile"),
+                    *(f"--junit-xml={junit}", *selection),
+                ],
+                env,
+            )
+        self.end(title, since, status, junit)
+
+    def refuse(self, sentence: str) -> None:
+        print(f"FAILED: {sentence}", flush=True)
+        self.total.failed += 1
+
+
+DEVELOPER_MODE = {"PYTHONDEVMODE": "1", "PYTHONMALLOC": "debug"}
+
+
+def whole(driver: Driver, pythons: Sequence[str], tools: Path) -> None:
+    """Everything, on every Python."""
+    found = sorted((describe(python), python) for python in pythons)
+    print("Pythons:")
+    for version, python in found:
+        print("  %d.%d %s" % (*version, python), flush=True)
+    if os.environ.get("REQUIRE_PEERS") == "1" and len(found) < PEER_PYTHONS:
+        driver.refuse(
+            f"REQUIRE_PEERS=1 asks for {PEER_PYTHONS} CPythons, "
+            f"and there are {len(found)}"
+        )
+    driver.c_tests(tools)
+    for version, python in found:
+        name = "%d.%d" % version
+        title = f"Python {name}"
+        env: dict[str, str] = {}
+        selection: list[str] = []
+        if version == found[-1][0]:
+            title += ", whole suite, developer mode and checked allocator"
+            env = DEVELOPER_MODE
+        elif version == found[0][0]:
+            title += ", whole suite"
+        else:
+            title += ", smoke tests"
+            selection = ["-m", "smoke"]
+        driver.pytest(
+            title, python, BUILD / f"venv-{name}", env=env, selection=selection
+        )
+
+
+def check(driver: Driver, python: str, tools: Path) -> None:
+    """The quick selection: checkers, C units, smoke tests, source rules."""
+    driver.c_tests(tools)
+    title = "lint and types"
+    since = driver.step(title)
+    status = run([tools / "bin" / "ruff", "check", "--quiet", "."])
+    status |= run([tools / "bin" / "mypy", "python/greenloop"])
+    driver.end(title, since, status)
+    driver.pytest(
+        "smoke tests, developer mode and checked allocator",
+        python,
+        BUILD / ("venv-%d.%d" % describe(python)),
+        env=DEVELOPER_MODE,
+        selection=["-m", "smoke"],
+    )
+
+
+def library(name: str) -> str:
+    """The path of a library that comes with the compiler."""
+    compiler = os.environ.get("CC", "gcc").split()
+    return subprocess.check_output(
+        [*compiler, f"-print-file-name={name}"], text=True
+    ).strip()
+
+
+def asan(driver: Driver, python: str) -> None:
+    """The whole pytest suite with the extension under ASan and UBSan.
+
+    Stack checks are off, because greenlet copies slices of the stack with
+    memcpy() and would be reported.  libstdc++ is loaded early, because
+    libasan alone aborts at greenlet's first C++ exception.
+    """
+    libraries = [library("libasan.so"), library("libstdc++.so.6")]
+    driver.pytest(
+        "whole suite, extension under ASan and UBSan",
+        python,
+        BUILD / "asan",
+        setup=(
+            *DEVELOPMENT,
+            SANITIZE,
+            "-Db_lundef=false",
+            "-Dc_args=--param=asan-stack=0",
+        ),
+        env={
+            "LD_PRELOAD": " ".join(libraries),
+            "ASAN_OPTIONS": "detect_leaks=0",
+            "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+            "PYTHONMALLOC": "malloc",
+        },
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("what", choices=["whole", "check", "asan"])
+    parser.add_argument("--tools", type=Path, required=True)
+    parser.add_argument("pythons", nargs="+")
+    args = parser.parse_args()
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    driver = Driver()
+    if args.what == "whole":
+        whole(driver, args.pythons, args.tools.absolute())
+    elif args.what == "check":
+        check(driver, args.pythons[-1], args.tools.absolute())
+    else:
+        asan(driver, args.pythons[-1])
+    print(f"\n{driver.total}")
+    return 1 if driver.total.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
