@@ -838,6 +838,7 @@ def _help_rows(option: Option, width: int) -> Iterator[str]:
 def reference() -> str:
     """The table as Markdown: docs/options.md."""
     lines = [
+        "<!-- SPDX-License-Identifier: MIT -->",
         "# Options",
         "",
         "Written by `python -m greenloop.options` from the option table; "
