@@ -30,6 +30,7 @@ __all__ = [
 BENCH = Path(__file__).resolve().parent
 ROOT = BENCH.parent
 APPS = BENCH / "apps"
+BUILT_C_SERVER = ROOT / "build" / "c-release" / "src/engine/hello_server"
 READY_SECONDS = 15.0
 STOP_SECONDS = 3.0
 BACKLOG = 1024
@@ -208,23 +209,14 @@ class CServer(Server):
     def __init__(self) -> None:
         self.program: Path | None = None
 
-    def candidates(self) -> list[Path]:
-        """Where the build may have left it, the caller's choice first."""
-        folder = ROOT / "build" / "c-release" / "src" / "engine"
-        named = os.environ.get("GREENLOOP_C_SERVER")
-        built = [folder / "hello_server", folder / "greenloop-floor"]
-        return [Path(named)] if named else built
-
     def find(self, env: Environment) -> None:
-        for path in self.candidates():
-            if os.access(path, os.X_OK) and path.is_file():
-                self.program = path
-                return
-        raise Missing(
-            "the C-only server is not built: `meson setup build/c-release "
-            "--buildtype=release && ninja -C build/c-release`, "
-            "or name it in GREENLOOP_C_SERVER"
-        )
+        path = Path(os.environ.get("GREENLOOP_C_SERVER", BUILT_C_SERVER))
+        if not os.access(path, os.X_OK):
+            raise Missing(
+                f"the C-only server is not at {path}: `make c-release`, "
+                "or name it in GREENLOOP_C_SERVER"
+            )
+        self.program = path.absolute()
 
     def command(
         self, env: Environment, kind: str, port: int, cores: int
@@ -302,8 +294,9 @@ class Running:
                 if ask(self.port, "/").startswith(b"HTTP/1.1 200"):
                     return
             time.sleep(0.02)
-        tail = self.log.read_text(errors="replace")[-2000:]
-        raise RuntimeError(f"the server did not come up:\n{tail}")
+        lines = self.log.read_text(errors="replace").splitlines()
+        tail = "\n    ".join(["the server did not come up", *lines[-6:]])
+        raise RuntimeError(tail)
 
     def stop(self) -> None:
         """Ends every process of the server, by its pid, and waits."""
