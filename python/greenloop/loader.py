@@ -113,8 +113,13 @@ def _add_virtualenv(home: pathlib.Path) -> None:
         )
     base = {"base": str(home), "platbase": str(home)}
     before = list(sys.path)
-    for key in ("purelib", "platlib"):
-        site.addsitedir(sysconfig.get_path(key, "posix_prefix", base))
+    places = [
+        sysconfig.get_path(key, "posix_prefix", base)
+        for key in ("purelib", "platlib")
+    ]
+    # Mostly one and the same; its .pth files are to run once.
+    for place in dict.fromkeys(places):
+        site.addsitedir(place)
     added = [path for path in sys.path if path not in before]
     # Behind the standard library, which a stray backport must not hide.
     at = next(

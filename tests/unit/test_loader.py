@@ -305,13 +305,15 @@ def make_virtualenv(place: pathlib.Path, version: str) -> pathlib.Path:
 
 def test_a_virtualenv(place: pathlib.Path, write: Write) -> None:
     packages = make_virtualenv(place, "{}.{}".format(*sys.version_info))
-    (packages / "linked.pth").write_text("../../../extra\n")
+    counts = "import sys; sys.pth_runs = getattr(sys, 'pth_runs', 0) + 1\n"
+    (packages / "linked.pth").write_text("../../../extra\n" + counts)
     (packages / "inside.py").write_text("")
     (packages / "json.py").write_text("raise ImportError('a backport')")
     write("venv/extra/further.py", "")
     write("app.py", "import inside, further, json\n" + APP)
     sys.modules.pop("json", None)
     load(wsgi_file="app.py", virtualenv="venv")
+    assert sys.__dict__.pop("pth_runs") == 1
     inside = sys.modules["inside"].__file__
     assert inside == str(packages / "inside.py")
     ours = next(p for p in sys.path if p.endswith("site-packages"))
