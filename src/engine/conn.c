@@ -1,0 +1,675 @@
+/* conn.c - the connection's state machine.
+ *
+ * One function a state; the states and their edges are drawn in
+ * docs/internals/conn.md.  The descriptor is watched edge-triggered, so
+ * `readable` remembers what nobody will announce again.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "engine/conn.h"
+
+#include "base/gl.h"
+#include "engine/engine_private.h"
+#include "proto/http1_write.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define WATCHED (EPOLLIN | EPOLLRDHUP | EPOLLET)
+#define LINGER_MS 3000
+#define LINGER_MAX_BYTES (1 << 20)   /* then the peer gets its reset */
+#define DISCARD_MAX_BYTES (256 << 10) /* of a body that nobody read */
+#define READS_PER_EVENT 16           /* then others have their turn */
+
+/* --- deadlines -------------------------------------------------------- */
+
+void
+gl_conn_set_deadline(struct gl_conn *conn, uint32_t delay_ms)
+{
+    conn->deadline_ms = gl_clock_ms() + delay_ms;
+    if (!gl_timer_running(&conn->timer) ||
+        conn->timer.due_ms > conn->deadline_ms) {
+        conn->timer.due_ms = conn->deadline_ms;
+        if (gl_engine_timer_start(conn->engine, &conn->timer) < 0) {
+            /* A connection without a deadline could stay for ever. */
+            conn->reset = true;
+            gl_engine_continue_later(conn->engine, conn);
+        }
+    }
+}
+
+void
+gl_conn_clear_deadline(struct gl_conn *conn)
+{
+    conn->deadline_ms = GL_TIMERS_NEVER;
+}
+
+/* --- ending ----------------------------------------------------------- */
+
+static void
+drop_request(struct gl_conn *conn)
+{
+    struct gl_request *req = conn->request;
+
+    if (req == NULL) {
+        return;
+    }
+    if (gl_list_linked(&req->link)) {
+        gl_list_remove(&req->link);
+        conn->engine->stats.waiting--;
+    }
+    conn->request = NULL;
+    gl_engine_give_request(conn->engine, req);
+}
+
+void
+gl_conn_close(struct gl_conn *conn)
+{
+    struct gl_engine *e = conn->engine;
+
+    if (conn->state == GL_CONN_CLOSED) {
+        return;
+    }
+    assert(conn->state != GL_CONN_BUSY);
+    conn->state = GL_CONN_CLOSED;
+    drop_request(conn);
+    gl_timers_stop(e->timers, &conn->timer);
+    gl_list_remove(&conn->pending);
+    gl_list_remove(&conn->link);
+    gl_list_push(&e->graveyard, &conn->link);
+    e->stats.connections--;
+    conn->transport->close(conn);
+    /* Closing takes the descriptor out of the epoll set, unless somebody
+     * duplicated it: then only the removal does. */
+    gl_poller_remove(&e->poller, &conn->watch);
+    close(conn->watch.fd);
+}
+
+void
+gl_conn_free(struct gl_conn *conn)
+{
+    gl_list_remove(&conn->link);
+    gl_buf_fini(&conn->in);
+    gl_buf_fini(&conn->out);
+    free(conn->partial);
+    free(conn);
+}
+
+static void
+linger(struct gl_conn *conn)
+{
+    struct gl_engine *e = conn->engine;
+
+    if (conn->transport->shutdown_write(conn) < 0) {
+        gl_conn_close(conn);
+        return;
+    }
+    conn->state = GL_CONN_LINGER;
+    conn->discarded = 0;
+    gl_buf_fini(&conn->in);
+    gl_conn_set_deadline(conn, LINGER_MS);
+    conn->readable = true;
+    gl_engine_continue_later(e, conn);
+}
+
+void
+gl_conn_end(struct gl_conn *conn)
+{
+    int error;
+
+    /* Closing with unread bytes sends a reset, which may overtake and
+     * destroy the answer (RFC 9112, section 9.6). */
+    conn->linger = conn->linger || gl_buf_len(&conn->in) > 0 ||
+                   conn->readable;
+    conn->state = GL_CONN_FLUSH;
+    error = conn->reset ? -ECONNRESET : gl_conn_flush(conn);
+    if (error == -EAGAIN) {
+        gl_conn_set_deadline(conn, conn->engine->options.write_timeout_ms);
+    } else if (error < 0 || !conn->linger) {
+        gl_conn_close(conn);
+    } else {
+        linger(conn);
+    }
+}
+
+/* Answers a request that the engine itself refuses, and ends. */
+static void
+refuse(struct gl_conn *conn, int status, bool head_only)
+{
+    struct gl_engine *e = conn->engine;
+    char answer[GL_REFUSAL_BYTES];
+    size_t n =
+        conn->protocol->refusal(answer, status, gl_engine_date(e), head_only);
+
+    e->stats.refused++;
+    free(conn->partial);
+    conn->partial = NULL;
+    conn->linger = true;
+    if (gl_access_log_wants(e->access_log)) {
+        gl_access_log_refusal(e->access_log, conn->peer.text, status, n);
+        gl_engine_note_access(e);
+    }
+    /* Without memory for it the peer sees a close without an answer. */
+    (void)gl_buf_append(&conn->out, answer, n, SIZE_MAX);
+    gl_conn_end(conn);
+}
+
+/* --- a head becomes a request ----------------------------------------- */
+
+static struct gl_request *
+request_of_head(struct gl_conn *conn, struct gl_str bytes,
+                const struct gl_head *head)
+{
+    struct gl_engine *e = conn->engine;
+    struct gl_request *req = gl_engine_take_request(e);
+    struct gl_str method = gl_span_str(bytes.p, head->method);
+
+    if (req == NULL) {
+        return NULL;
+    }
+    req->conn = conn;
+    req->bytes = bytes.p;
+    req->head = head;
+    req->minor = head->minor;
+    req->body_chunked = head->chunked;
+    req->body_left = head->content_length;
+    req->body_done = !head->chunked && head->content_length == 0;
+    req->invite = head->expect_continue && !req->body_done;
+    req->head_only = gl_str_eq(method, GL_STR("HEAD"));
+    req->keep_alive = head->keep_alive && conn->protocol->keeps_alive &&
+                      e->options.keepalive_timeout_ms > 0 && !e->draining;
+    if (e->access_log != NULL) {
+        req->started_ns = gl_clock_ns();
+    }
+    return req;
+}
+
+void
+gl_conn_start(struct gl_conn *conn)
+{
+    struct gl_engine *e = conn->engine;
+    struct gl_request *req = conn->request;
+    char *kept_bytes = req->kept_bytes;
+    struct gl_head *kept_head = req->kept_head;
+
+    req->kept_bytes = NULL;
+    req->kept_head = NULL;
+    conn->state = GL_CONN_BUSY;
+    gl_conn_clear_deadline(conn);
+    e->stats.running++;
+    e->stats.requests++;
+    e->ops->start(e->owner, req); /* may end the request */
+    free(kept_bytes);
+    free(kept_head);
+}
+
+static size_t
+head_bytes_in_use(const struct gl_head *head)
+{
+    return offsetof(struct gl_head, fields) +
+           head->count * sizeof(head->fields[0]);
+}
+
+static void *
+copy_of(const void *bytes, size_t n)
+{
+    void *copy = malloc(n);
+
+    return copy == NULL ? NULL : memcpy(copy, bytes, n);
+}
+
+/* Makes the request independent of the engine's scratch memory. */
+static int
+keep_head(struct gl_request *req)
+{
+    req->kept_bytes = copy_of(req->bytes, req->head->size);
+    req->kept_head = copy_of(req->head, head_bytes_in_use(req->head));
+    if (req->kept_bytes == NULL || req->kept_head == NULL) {
+        return -ENOMEM;
+    }
+    req->bytes = req->kept_bytes;
+    req->head = req->kept_head;
+    return 0;
+}
+
+static bool
+must_queue(const struct gl_engine *e)
+{
+    return e->stats.running >= e->options.cores || !gl_list_empty(&e->queue);
+}
+
+/* `in_scratch`: bytes and head are the engine's, and what follows the head
+ * is to be kept; else they are in conn->in, from its first byte. */
+static void
+begin_request(struct gl_conn *conn, struct gl_str bytes,
+              const struct gl_head *head, bool in_scratch)
+{
+    struct gl_engine *e = conn->engine;
+    struct gl_request *req = request_of_head(conn, bytes, head);
+    bool queue = must_queue(e);
+    size_t head_size = head->size;
+    int error = req == NULL ? -ENOMEM : 0;
+
+    conn->request = req;
+    if (error == 0 && (queue || !in_scratch)) {
+        error = keep_head(req);
+    }
+    if (error == 0 && in_scratch) {
+        error = gl_buf_append(&conn->in, bytes.p + head_size,
+                              bytes.n - head_size, SIZE_MAX);
+    } else if (error == 0) {
+        gl_buf_consume(&conn->in, head_size);
+    }
+    free(conn->partial);
+    conn->partial = NULL;
+    if (error < 0) {
+        drop_request(conn);
+        refuse(conn, 503, false);
+        return;
+    }
+    if (queue) {
+        conn->state = GL_CONN_QUEUED;
+        gl_conn_clear_deadline(conn);
+        gl_list_push(&e->queue, &req->link);
+        e->stats.queued++;
+        e->stats.waiting++;
+        return;
+    }
+    gl_conn_start(conn);
+}
+
+/* --- receiving -------------------------------------------------------- */
+
+/* Receives into the engine's scratch.  Returns the bytes (> 0), 0 when there
+ * are none now, or a negative errno when the peer will send no more. */
+static ssize_t
+receive(struct gl_conn *conn)
+{
+    bool drained = false;
+    ssize_t n;
+
+    if (!conn->readable) {
+        return 0;
+    }
+    n = conn->transport->recv(conn, conn->engine->scratch, GL_SCRATCH_BYTES,
+                              &drained);
+    conn->readable = n > 0 && !drained;
+    if (n == -EAGAIN) {
+        return 0;
+    }
+    if (n == 0) {
+        conn->half_closed = true;
+    } else if (n < 0) {
+        conn->reset = true;
+    }
+    return n > 0 ? n : -ECONNRESET;
+}
+
+/* Remembers how far an unfinished head was parsed. */
+static int
+save_partial(struct gl_conn *conn, const struct gl_head *head)
+{
+    if (conn->partial != NULL) {
+        return 0; /* parsed in place */
+    }
+    conn->partial = malloc(sizeof(*conn->partial));
+    if (conn->partial == NULL) {
+        return -ENOMEM;
+    }
+    memcpy(conn->partial, head, head_bytes_in_use(head));
+    return 0;
+}
+
+static void
+await_rest_of_head(struct gl_conn *conn, const struct gl_head *head)
+{
+    if (save_partial(conn, head) < 0) {
+        refuse(conn, 503, false);
+    } else if (conn->state != GL_CONN_HEAD) {
+        conn->state = GL_CONN_HEAD;
+        gl_conn_set_deadline(conn, conn->engine->options.head_timeout_ms);
+    }
+}
+
+/* Parses what is in `bytes`, all of a head so far.  Returns whether more
+ * bytes should be looked for. */
+static bool
+parse(struct gl_conn *conn, struct gl_str bytes, bool in_scratch)
+{
+    struct gl_engine *e = conn->engine;
+    struct gl_head *head = conn->partial;
+    int status = 400;
+
+    if (head == NULL) {
+        head = &e->head;
+        conn->protocol->begin(head);
+    }
+    switch (conn->protocol->intake(conn, head, bytes, &status)) {
+    case GL_INTAKE_REFUSE:
+        refuse(conn, status, false);
+        return false;
+    case GL_INTAKE_REQUEST:
+        if (e->options.body_max_bytes > 0 &&
+            head->content_length > e->options.body_max_bytes) {
+            refuse(conn, 413, false);
+        } else {
+            begin_request(conn, bytes, head, in_scratch);
+        }
+        return false;
+    case GL_INTAKE_MORE:
+        break;
+    }
+    if (in_scratch &&
+        gl_buf_append(&conn->in, bytes.p, bytes.n, SIZE_MAX) < 0) {
+        refuse(conn, 503, false);
+        return false;
+    }
+    await_rest_of_head(conn, head);
+    return conn->state == GL_CONN_HEAD;
+}
+
+/* Receives once and parses.  Returns whether to go on. */
+static bool
+receive_and_parse(struct gl_conn *conn)
+{
+    struct gl_engine *e = conn->engine;
+    ssize_t n = receive(conn);
+
+    if (n < 0) {
+        gl_conn_close(conn);
+        return false;
+    }
+    if (n == 0) {
+        return false;
+    }
+    if (gl_buf_len(&conn->in) == 0) {
+        return parse(conn, (struct gl_str){e->scratch, (size_t)n}, true);
+    }
+    if (gl_buf_append(&conn->in, e->scratch, (size_t)n, SIZE_MAX) < 0) {
+        refuse(conn, 503, false);
+        return false;
+    }
+    return parse(conn,
+                 (struct gl_str){gl_buf_data(&conn->in),
+                                 gl_buf_len(&conn->in)},
+                 false);
+}
+
+/* IDLE and HEAD: looks for the next request. */
+static void
+look_for_request(struct gl_conn *conn)
+{
+    bool more = true;
+
+    if (gl_buf_len(&conn->out) > 0 && gl_conn_flush(conn) < 0) {
+        if (conn->reset) {
+            gl_conn_close(conn);
+        } else {
+            gl_conn_set_deadline(conn,
+                                 conn->engine->options.write_timeout_ms);
+        }
+        return; /* a peer that takes no answers asks nothing more */
+    }
+    if (conn->state == GL_CONN_IDLE && gl_buf_len(&conn->in) > 0) {
+        more = parse(conn,
+                     (struct gl_str){gl_buf_data(&conn->in),
+                                     gl_buf_len(&conn->in)},
+                     false);
+    }
+    for (int i = 0; more && i < READS_PER_EVENT; i++) {
+        more = receive_and_parse(conn);
+    }
+    if (more && conn->readable) {
+        gl_engine_continue_later(conn->engine, conn);
+    }
+    if (conn->state == GL_CONN_IDLE && conn->engine->draining &&
+        gl_buf_len(&conn->out) == 0) {
+        gl_conn_close(conn);
+    }
+}
+
+/* --- after an answer -------------------------------------------------- */
+
+void
+gl_conn_next(struct gl_conn *conn)
+{
+    struct gl_engine *e = conn->engine;
+
+    conn->state = GL_CONN_IDLE;
+    if (gl_buf_len(&conn->in) > 0 || gl_buf_len(&conn->out) > 0 ||
+        conn->readable || conn->half_closed || e->draining) {
+        conn->readable |= conn->half_closed;
+        gl_engine_continue_later(e, conn);
+    }
+    gl_conn_set_deadline(conn, e->options.keepalive_timeout_ms);
+}
+
+/* Throws away what is in conn->in.  Returns END, MORE or BAD. */
+static enum gl_chunk_event
+discard_buffered(struct gl_conn *conn)
+{
+    struct gl_str in = {gl_buf_data(&conn->in), gl_buf_len(&conn->in)};
+    struct gl_str data;
+    enum gl_chunk_event ev;
+    size_t before = in.n;
+
+    do {
+        ev = conn->protocol->body(conn->request, &in, &data);
+    } while (ev == GL_CHUNK_DATA);
+    conn->discarded += before - in.n;
+    gl_buf_consume(&conn->in, before - in.n);
+    return conn->discarded > DISCARD_MAX_BYTES ? GL_CHUNK_BAD : ev;
+}
+
+/* DISCARD: reads the rest of a body that the application left unread. */
+static void
+discard_body(struct gl_conn *conn)
+{
+    for (int i = 0; i < READS_PER_EVENT; i++) {
+        enum gl_chunk_event ev = discard_buffered(conn);
+        ssize_t n;
+
+        if (ev == GL_CHUNK_END) {
+            drop_request(conn);
+            gl_conn_next(conn);
+            return;
+        }
+        n = ev == GL_CHUNK_BAD ? -EBADMSG : receive(conn);
+        if (n > 0) {
+            n = gl_buf_append(&conn->in, conn->engine->scratch, (size_t)n,
+                              SIZE_MAX);
+        } else if (n == 0) {
+            return;
+        }
+        if (n < 0) {
+            drop_request(conn);
+            conn->linger = true;
+            gl_conn_end(conn);
+            return;
+        }
+    }
+    gl_engine_continue_later(conn->engine, conn);
+}
+
+/* LINGER: reads until the peer has ended too. */
+static void
+drop_input(struct gl_conn *conn)
+{
+    for (int i = 0; i < READS_PER_EVENT; i++) {
+        ssize_t n = receive(conn);
+
+        if (n < 0 || conn->discarded > LINGER_MAX_BYTES) {
+            gl_conn_close(conn);
+            return;
+        }
+        if (n == 0) {
+            return;
+        }
+        conn->discarded += (uint64_t)n;
+    }
+    gl_engine_continue_later(conn->engine, conn);
+}
+
+void
+gl_conn_continue(struct gl_conn *conn)
+{
+    if (conn->reset && conn->state != GL_CONN_BUSY) {
+        gl_conn_close(conn);
+        return;
+    }
+    switch ((enum gl_conn_state)conn->state) {
+    case GL_CONN_IDLE:
+    case GL_CONN_HEAD:
+        look_for_request(conn);
+        break;
+    case GL_CONN_DISCARD:
+        discard_body(conn);
+        break;
+    case GL_CONN_FLUSH:
+        gl_conn_end(conn);
+        break;
+    case GL_CONN_LINGER:
+        drop_input(conn);
+        break;
+    case GL_CONN_QUEUED: /* not read: its bytes wait in the kernel */
+    case GL_CONN_BUSY:   /* the owner reads */
+    case GL_CONN_CLOSED:
+        break;
+    }
+}
+
+/* --- events ----------------------------------------------------------- */
+
+static void
+wake(struct gl_waiter **slot, int result)
+{
+    struct gl_waiter *waiter = *slot;
+
+    if (waiter != NULL) {
+        *slot = NULL;
+        waiter->wake(waiter, result); /* may end the request */
+    }
+}
+
+/* Tells the owner of a running request what happened to its connection. */
+static void
+busy_event(struct gl_conn *conn, uint32_t events, bool departed)
+{
+    struct gl_request *req = conn->request;
+    int result = conn->reset ? -ECONNRESET : 0;
+
+    if (conn->reset || (events & (EPOLLIN | EPOLLRDHUP))) {
+        wake(&req->reader, result);
+    }
+    if (conn->request == req && (conn->reset || (events & EPOLLOUT))) {
+        wake(&req->writer, result);
+    }
+    if (conn->request == req && departed) {
+        conn->engine->ops->departed(conn->engine->owner, req);
+    }
+}
+
+static void
+conn_ready(struct gl_watch *watch, uint32_t events)
+{
+    struct gl_conn *conn = GL_CONTAINER_OF(watch, struct gl_conn, watch);
+    bool was_half_closed = conn->half_closed, was_reset = conn->reset;
+
+    if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)) {
+        conn->readable = true;
+    }
+    if (events & (EPOLLRDHUP | EPOLLHUP)) {
+        conn->half_closed = true;
+    }
+    /* HUP alone: both sides have ended, in order. */
+    if (events & EPOLLERR) {
+        conn->reset = true;
+    }
+    if (conn->state == GL_CONN_BUSY) {
+        busy_event(conn, events,
+                   (conn->reset && !was_reset) ||
+                       (conn->half_closed && !was_half_closed));
+    } else {
+        gl_conn_continue(conn);
+    }
+}
+
+static void
+busy_deadline(struct gl_conn *conn)
+{
+    struct gl_request *req = conn->request;
+
+    gl_conn_clear_deadline(conn);
+    if (req->writer != NULL) {
+        conn->reset = true; /* the answer can't be completed any more */
+        wake(&req->writer, -ETIMEDOUT);
+    } else {
+        wake(&req->reader, -ETIMEDOUT);
+    }
+}
+
+static void
+conn_deadline(struct gl_timer *timer)
+{
+    struct gl_conn *conn = GL_CONTAINER_OF(timer, struct gl_conn, timer);
+
+    if (conn->deadline_ms == GL_TIMERS_NEVER) {
+        return;
+    }
+    if (conn->deadline_ms > gl_clock_ms()) {
+        timer->due_ms = conn->deadline_ms;
+        /* The slot that this timer just left is free: no allocation. */
+        (void)gl_engine_timer_start(conn->engine, timer);
+        return;
+    }
+    switch ((enum gl_conn_state)conn->state) {
+    case GL_CONN_HEAD:
+        refuse(conn, 408, false);
+        break;
+    case GL_CONN_BUSY:
+        busy_deadline(conn);
+        break;
+    case GL_CONN_IDLE:
+    case GL_CONN_QUEUED:
+    case GL_CONN_DISCARD:
+    case GL_CONN_FLUSH:
+    case GL_CONN_LINGER:
+        gl_conn_close(conn);
+        break;
+    case GL_CONN_CLOSED:
+        break;
+    }
+}
+
+int
+gl_conn_new(struct gl_engine *e, int fd, const struct gl_peer *peer,
+            const struct gl_transport *transport,
+            const struct gl_protocol *protocol,
+            const struct gl_listener *listener)
+{
+    struct gl_conn *conn = calloc(1, sizeof(*conn));
+    int error = conn == NULL ? -ENOMEM : 0;
+
+    if (error == 0) {
+        conn->watch.fd = fd;
+        conn->watch.ready = conn_ready;
+        conn->timer.fire = conn_deadline;
+        conn->engine = e;
+        conn->transport = transport;
+        conn->protocol = protocol;
+        conn->listener = listener;
+        conn->peer = *peer;
+        error = gl_poller_add(&e->poller, &conn->watch, WATCHED);
+    }
+    if (error < 0) {
+        close(fd);
+        free(conn);
+        return error;
+    }
+    gl_list_push(&e->connections, &conn->link);
+    e->stats.connections++;
+    gl_conn_set_deadline(conn, e->options.head_timeout_ms);
+    return 0;
+}

@@ -1,0 +1,584 @@
+/* engine.c - turns, timers, listeners, and the queue for slots.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "engine/engine.h"
+
+#include "base/clock.h"
+#include "base/gl.h"
+#include "engine/engine_private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#define TIMERS_PER_RUN 512
+#define ACCEPTS_PER_EVENT 64
+#define ACCEPT_PAUSE_MS 500     /* after EMFILE and its kind */
+#define ACCESS_LOG_DELAY_MS 200 /* a line waits at most this long */
+
+const struct gl_budget gl_budget_default = {.events = 512, .ns = 500000};
+
+/* --- timers ----------------------------------------------------------- */
+
+/* Sets the timerfd if the earliest deadline is before what it is set to.  A
+ * later one is left to a spurious, harmless expiry. */
+static void
+arm_timerfd(struct gl_engine *e)
+{
+    uint64_t next = gl_timers_next_ms(e->timers);
+    struct itimerspec when = {0};
+
+    if (next >= e->timer_armed_ms) {
+        return;
+    }
+    when.it_value.tv_sec = (time_t)(next / 1000);
+    when.it_value.tv_nsec = (long)(next % 1000) * 1000000;
+    if (next == 0) {
+        when.it_value.tv_nsec = 1; /* zero would disarm it */
+    }
+    if (timerfd_settime(e->timer_watch.fd, TFD_TIMER_ABSTIME, &when, NULL) ==
+        0) {
+        e->timer_armed_ms = next;
+    }
+}
+
+static void
+timerfd_ready(struct gl_watch *watch, uint32_t events)
+{
+    struct gl_engine *e =
+        GL_CONTAINER_OF(watch, struct gl_engine, timer_watch);
+    uint64_t expirations;
+
+    (void)events;
+    /* Fails with EAGAIN when it was set anew in this batch: fine. */
+    (void)!read(watch->fd, &expirations, sizeof(expirations));
+    e->timer_armed_ms = GL_TIMERS_NEVER;
+    (void)gl_timers_run(e->timers, gl_clock_ms(), TIMERS_PER_RUN);
+    arm_timerfd(e);
+}
+
+int
+gl_engine_timer_start(struct gl_engine *e, struct gl_timer *timer)
+{
+    int error = gl_timers_start(e->timers, timer);
+
+    arm_timerfd(e);
+    return error;
+}
+
+void
+gl_engine_timer_stop(struct gl_engine *e, struct gl_timer *timer)
+{
+    gl_timers_stop(e->timers, timer);
+}
+
+/* --- access log ------------------------------------------------------- */
+
+static void
+access_log_due(struct gl_timer *timer)
+{
+    struct gl_engine *e =
+        GL_CONTAINER_OF(timer, struct gl_engine, access_log_timer);
+
+    gl_access_log_flush(e->access_log);
+    gl_engine_note_access(e); /* what a full pipe did not take */
+}
+
+void
+gl_engine_note_access(struct gl_engine *e)
+{
+    if (gl_access_log_pending(e->access_log) > 0 &&
+        !gl_timer_running(&e->access_log_timer)) {
+        e->access_log_timer.due_ms = gl_clock_ms() + ACCESS_LOG_DELAY_MS;
+        /* Without memory the lines wait for the next request's. */
+        (void)gl_engine_timer_start(e, &e->access_log_timer);
+    }
+}
+
+/* --- making and freeing ----------------------------------------------- */
+
+static void
+member_ready(struct gl_watch *watch, uint32_t events)
+{
+    (void)events;
+    GL_CONTAINER_OF(watch, struct gl_engine, member)->member_ready = true;
+}
+
+static int
+open_descriptors(struct gl_engine *e)
+{
+    int error = gl_poller_init(&e->poller);
+
+    if (error < 0) {
+        return error;
+    }
+    e->timer_watch.fd =
+        timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (e->timer_watch.fd < 0) {
+        return -errno;
+    }
+    e->timer_watch.ready = timerfd_ready;
+    return gl_poller_add(&e->poller, &e->timer_watch, EPOLLIN);
+}
+
+int
+gl_engine_new(const struct gl_engine_ops *ops, void *owner,
+              const struct gl_options *options, const struct gl_log *log,
+              struct gl_access_log *access_log,
+              struct gl_engine **ret_engine)
+{
+    struct gl_engine *e = calloc(1, sizeof(*e));
+    int error = -ENOMEM;
+
+    if (e == NULL) {
+        return -ENOMEM;
+    }
+    e->ops = ops;
+    e->owner = owner;
+    e->options = *options;
+    e->log = *log;
+    e->access_log = access_log;
+    e->access_log_timer.fire = access_log_due;
+    e->poller.fd = e->timer_watch.fd = e->member.fd = -1;
+    e->member.ready = member_ready;
+    e->timer_armed_ms = GL_TIMERS_NEVER;
+    gl_list_init(&e->listeners);
+    gl_list_init(&e->connections);
+    gl_list_init(&e->pending);
+    gl_list_init(&e->queue);
+    gl_list_init(&e->graveyard);
+    gl_list_init(&e->spares);
+    e->timers = gl_timers_new();
+    if (e->timers != NULL) {
+        error = open_descriptors(e);
+    }
+    if (error < 0) {
+        gl_engine_free(e);
+        return error;
+    }
+    *ret_engine = e;
+    return 0;
+}
+
+static void
+silence_listener(struct gl_listener *l)
+{
+    gl_poller_remove(&l->engine->poller, &l->watch);
+    gl_timers_stop(l->engine->timers, &l->retry);
+}
+
+static void
+free_listener(struct gl_listener *l)
+{
+    silence_listener(l);
+    gl_list_remove(&l->link);
+    free(l);
+}
+
+static void
+bury(struct gl_engine *e)
+{
+    struct gl_list *link;
+
+    while ((link = gl_list_pop(&e->graveyard)) != NULL) {
+        gl_conn_free(GL_CONTAINER_OF(link, struct gl_conn, link));
+    }
+}
+
+void
+gl_engine_free(struct gl_engine *e)
+{
+    struct gl_list *link;
+
+    if (e == NULL) {
+        return;
+    }
+    assert(!e->in_turn && e->stats.running == 0);
+    gl_engine_close_unused(e);
+    bury(e);
+    while (!gl_list_empty(&e->listeners)) {
+        free_listener(GL_CONTAINER_OF(e->listeners.next, struct gl_listener,
+                                      link));
+    }
+    while ((link = gl_list_pop(&e->spares)) != NULL) {
+        free(GL_CONTAINER_OF(link, struct gl_request, link));
+    }
+    if (e->timers != NULL) {
+        gl_timers_stop(e->timers, &e->access_log_timer);
+    }
+    gl_timers_free(e->timers);
+    gl_poller_remove(&e->poller, &e->member);
+    if (e->timer_watch.fd >= 0) {
+        close(e->timer_watch.fd);
+    }
+    gl_poller_fini(&e->poller);
+    free(e);
+}
+
+/* --- small views ------------------------------------------------------ */
+
+int
+gl_engine_fd(const struct gl_engine *e)
+{
+    return e->poller.fd;
+}
+
+const struct gl_options *
+gl_engine_options(const struct gl_engine *e)
+{
+    return &e->options;
+}
+
+struct gl_engine_stats
+gl_engine_stats(const struct gl_engine *e)
+{
+    return e->stats;
+}
+
+const struct gl_log *
+gl_engine_log(const struct gl_engine *e)
+{
+    return &e->log;
+}
+
+const char *
+gl_engine_date(struct gl_engine *e)
+{
+    return gl_date_text(&e->date, time(NULL));
+}
+
+struct gl_access_log *
+gl_engine_access_log(const struct gl_engine *e)
+{
+    return e->access_log;
+}
+
+bool
+gl_engine_draining(const struct gl_engine *e)
+{
+    return e->draining;
+}
+
+/* --- requests --------------------------------------------------------- */
+
+struct gl_request *
+gl_engine_take_request(struct gl_engine *e)
+{
+    struct gl_list *link = gl_list_pop(&e->spares);
+    struct gl_request *req;
+
+    if (link == NULL) {
+        return calloc(1, sizeof(*req));
+    }
+    e->spare_count--;
+    req = GL_CONTAINER_OF(link, struct gl_request, link);
+    memset(req, 0, sizeof(*req));
+    return req;
+}
+
+void
+gl_engine_give_request(struct gl_engine *e, struct gl_request *req)
+{
+    free(req->kept_bytes);
+    free(req->kept_head);
+    if (e->spare_count >= GL_SPARE_REQUESTS) {
+        free(req);
+        return;
+    }
+    e->spare_count++;
+    gl_list_push(&e->spares, &req->link);
+}
+
+/* --- turns ------------------------------------------------------------ */
+
+void
+gl_engine_continue_later(struct gl_engine *e, struct gl_conn *conn)
+{
+    if (!gl_list_linked(&conn->pending)) {
+        gl_list_push(&e->pending, &conn->pending);
+    }
+}
+
+static bool
+start_queued(struct gl_engine *e)
+{
+    struct gl_list *link;
+    struct gl_request *req;
+
+    if (e->stats.running >= e->options.cores) {
+        return false;
+    }
+    link = gl_list_pop(&e->queue);
+    if (link == NULL) {
+        return false;
+    }
+    e->stats.waiting--;
+    req = GL_CONTAINER_OF(link, struct gl_request, link);
+    gl_conn_start(req->conn);
+    return true;
+}
+
+static bool
+continue_pending(struct gl_engine *e)
+{
+    struct gl_list *link = gl_list_pop(&e->pending);
+
+    if (link == NULL) {
+        return false;
+    }
+    gl_conn_continue(GL_CONTAINER_OF(link, struct gl_conn, pending));
+    return true;
+}
+
+/* A connection with a long pipeline must not keep the others waiting: what
+ * is left after so many steps is done in the next batch. */
+#define STEPS_PER_SETTLE 256
+
+/* Nothing may come from outside to wake the loop for what is pending. */
+static void
+wake_loop(struct gl_engine *e)
+{
+    static const struct itimerspec now = {.it_value.tv_nsec = 1};
+
+    (void)timerfd_settime(e->timer_watch.fd, TFD_TIMER_ABSTIME, &now, NULL);
+    e->timer_armed_ms = 0;
+}
+
+void
+gl_engine_settle(struct gl_engine *e)
+{
+    int steps = 0;
+
+    if (e->settling) {
+        return;
+    }
+    e->settling = true;
+    while (steps < STEPS_PER_SETTLE &&
+           (start_queued(e) || continue_pending(e))) {
+        steps++;
+    }
+    if (!e->in_turn) {
+        bury(e);
+        if (!gl_list_empty(&e->pending)) {
+            wake_loop(e);
+        }
+    }
+    e->settling = false;
+    if (e->draining && gl_list_empty(&e->connections) &&
+        e->ops->drained != NULL) {
+        e->ops->drained(e->owner);
+    }
+}
+
+/* Waits for one batch.  Returns what gl_poller_wait does. */
+static int
+wait_batch(struct gl_engine *e, int timeout_ms)
+{
+    int n;
+
+    if (timeout_ms == 0) {
+        return gl_poller_wait(&e->poller, 0);
+    }
+    if (e->ops->before_wait != NULL) {
+        e->ops->before_wait(e->owner);
+    }
+    n = gl_poller_wait(&e->poller, timeout_ms);
+    if (e->ops->after_wait != NULL) {
+        e->ops->after_wait(e->owner);
+    }
+    return n;
+}
+
+int
+gl_engine_turn(struct gl_engine *e, int timeout_ms,
+               const struct gl_budget *budget)
+{
+    uint64_t began_ns = 0;
+    int total = 0, n;
+
+    if (e->in_turn) {
+        return 0;
+    }
+    e->in_turn = true;
+    e->member_ready = false;
+    e->stats.turns++;
+    if (!gl_list_empty(&e->pending)) {
+        timeout_ms = 0;
+    }
+    for (;;) {
+        n = wait_batch(e, timeout_ms);
+        if (n <= 0 && gl_list_empty(&e->pending)) {
+            break;
+        }
+        if (began_ns == 0) {
+            began_ns = gl_clock_ns();
+        }
+        gl_poller_dispatch(&e->poller, n);
+        gl_engine_settle(e);
+        bury(e);
+        total += n > 0 ? n : 1;
+        if (e->member_ready || total >= budget->events ||
+            gl_clock_ns() - began_ns >= budget->ns) {
+            n = 0;
+            break;
+        }
+        timeout_ms = 0;
+    }
+    e->in_turn = false;
+    if (!gl_list_empty(&e->pending)) {
+        wake_loop(e);
+    }
+    return n < 0 && total == 0 ? n : total;
+}
+
+int
+gl_engine_set_member(struct gl_engine *e, int fd)
+{
+    e->member.fd = fd;
+    return gl_poller_add(&e->poller, &e->member, EPOLLIN);
+}
+
+bool
+gl_engine_member_ready(const struct gl_engine *e)
+{
+    return e->member_ready;
+}
+
+/* --- listeners -------------------------------------------------------- */
+
+static void
+resume_accepting(struct gl_timer *timer)
+{
+    struct gl_listener *l = GL_CONTAINER_OF(timer, struct gl_listener, retry);
+    int error = gl_poller_add(&l->engine->poller, &l->watch, EPOLLIN);
+
+    if (error < 0) {
+        l->retry.due_ms = gl_clock_ms() + ACCEPT_PAUSE_MS;
+        (void)gl_engine_timer_start(l->engine, &l->retry);
+    }
+}
+
+/* Without descriptors or memory the backlog stays readable: watching it
+ * would spin. */
+static void
+pause_accepting(struct gl_listener *l, int error)
+{
+    struct gl_engine *e = l->engine;
+
+    gl_log(&e->log, GL_LOG_WARNING,
+           "accepting pauses for %d ms: %s; raise the limit of open files "
+           "(ulimit -n)",
+           ACCEPT_PAUSE_MS, strerror(-error));
+    l->retry.due_ms = gl_clock_ms() + ACCEPT_PAUSE_MS;
+    if (gl_engine_timer_start(e, &l->retry) == 0) {
+        gl_poller_remove(&e->poller, &l->watch);
+    }
+}
+
+static void
+listener_ready(struct gl_watch *watch, uint32_t events)
+{
+    struct gl_listener *l = GL_CONTAINER_OF(watch, struct gl_listener, watch);
+    struct gl_peer peer;
+
+    (void)events;
+    for (int i = 0; i < ACCEPTS_PER_EVENT; i++) {
+        int fd = gl_sock_accept(watch->fd, &peer);
+
+        if (fd == -EMFILE || fd == -ENFILE || fd == -ENOBUFS ||
+            fd == -ENOMEM) {
+            pause_accepting(l, fd);
+            return;
+        }
+        if (fd == -EAGAIN) {
+            return;
+        }
+        if (fd >= 0) {
+            /* Failure has closed it: the peer sees that, and tries again. */
+            (void)gl_engine_adopt(l->engine, fd, &peer, l->transport,
+                                  l->protocol, l);
+        } /* else: this one peer gave up before we came */
+    }
+}
+
+int
+gl_engine_listen(struct gl_engine *e, int fd,
+                 const struct gl_transport *transport,
+                 const struct gl_protocol *protocol, void *user)
+{
+    struct gl_listener *l = calloc(1, sizeof(*l));
+    int error;
+
+    if (l == NULL) {
+        return -ENOMEM;
+    }
+    l->watch.fd = fd;
+    l->watch.ready = listener_ready;
+    l->retry.fire = resume_accepting;
+    l->engine = e;
+    l->transport = transport;
+    l->protocol = protocol;
+    l->user = user;
+    gl_list_push(&e->listeners, &l->link);
+    error = gl_poller_add(&e->poller, &l->watch, EPOLLIN);
+    if (error < 0) {
+        free_listener(l);
+    }
+    return error;
+}
+
+int
+gl_engine_adopt(struct gl_engine *e, int fd, const struct gl_peer *peer,
+                const struct gl_transport *transport,
+                const struct gl_protocol *protocol,
+                const struct gl_listener *listener)
+{
+    int error = gl_conn_new(e, fd, peer, transport, protocol, listener);
+
+    e->stats.accepted += error == 0;
+    return error;
+}
+
+/* --- the end ---------------------------------------------------------- */
+
+void
+gl_engine_close_unused(struct gl_engine *e)
+{
+    struct gl_list *link = e->connections.next;
+
+    while (link != &e->connections) {
+        struct gl_conn *conn = GL_CONTAINER_OF(link, struct gl_conn, link);
+
+        link = link->next;
+        if (conn->state != GL_CONN_BUSY) {
+            gl_conn_close(conn);
+        }
+    }
+}
+
+void
+gl_engine_drain(struct gl_engine *e)
+{
+    struct gl_list *link = e->connections.next;
+
+    e->draining = true;
+    /* Connections still point at their listener: it is freed last. */
+    for (struct gl_list *l = e->listeners.next; l != &e->listeners;
+         l = l->next) {
+        silence_listener(GL_CONTAINER_OF(l, struct gl_listener, link));
+    }
+    while (link != &e->connections) {
+        struct gl_conn *conn = GL_CONTAINER_OF(link, struct gl_conn, link);
+
+        link = link->next;
+        if (conn->state == GL_CONN_IDLE) {
+            /* A request may have come already: look once more. */
+            conn->readable = true;
+            gl_engine_continue_later(e, conn);
+        }
+    }
+    gl_engine_settle(e);
+}

@@ -1,0 +1,145 @@
+/* engine.h - the event core of one loop: one epoll set, its timers, its
+ * listeners and connections.
+ *
+ * An engine is used by one thread.  Whoever owns it calls gl_engine_turn()
+ * when the engine's descriptor (itself an epoll set, so it nests in any
+ * loop) is readable, or lets it wait.  The engine calls upward only through
+ * struct gl_engine_ops; it knows nothing of Python.
+ *
+ * Errors are negative errno values.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GL_ENGINE_ENGINE_H
+#define GL_ENGINE_ENGINE_H
+
+#include "base/list.h"
+#include "base/log.h"
+#include "base/options.h"
+#include "base/sock.h"
+#include "base/timers.h"
+#include "engine/access_log.h"
+#include "engine/poller.h"
+#include "engine/protocol.h"
+#include "engine/transport.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct gl_engine; /* opaque; engine_private.h is for src/engine alone */
+struct gl_request;
+
+struct gl_engine_ops {
+    /* The request has one of the slots: answer it, now or later, and end it
+     * with gl_request_finish().  Its head is valid until the first other
+     * gl_request_ call or the return, whichever is first. */
+    void (*start)(void *owner, struct gl_request *req);
+    /* The peer of a running request reset or half-closed its connection.
+     * Its waiters, if any, have been woken.  Called at most once for each of
+     * the two events. */
+    void (*departed)(void *owner, struct gl_request *req);
+    /* Around a wait that may block; NULL: nothing to do. */
+    void (*before_wait)(void *owner);
+    void (*after_wait)(void *owner);
+    /* The engine is draining and its last connection has gone; may be
+     * NULL. */
+    void (*drained)(void *owner);
+};
+
+struct gl_budget {
+    int events;    /* events after which a turn returns */
+    uint64_t ns;   /* time after which it returns */
+};
+/* 512 events or 0.5 ms: what keeps the loop's other callbacks prompt. */
+extern const struct gl_budget gl_budget_default;
+
+struct gl_engine_stats {
+    uint64_t accepted;    /* connections */
+    uint64_t requests;    /* that got a slot */
+    uint64_t refused;     /* answered by the engine with a 4xx or 5xx */
+    uint64_t queued;      /* that had to wait for a slot */
+    uint64_t turns;
+    uint32_t connections; /* open now */
+    uint32_t running;     /* slots in use now */
+    uint32_t waiting;     /* requests in the queue now */
+};
+
+struct gl_listener {
+    struct gl_watch watch;
+    struct gl_timer retry; /* runs while accepting is paused */
+    struct gl_engine *engine;
+    const struct gl_transport *transport;
+    const struct gl_protocol *protocol;
+    void *user; /* borrowed; the owner's */
+    struct gl_list link;
+};
+
+/* Makes an engine.  `options` is copied; ops and owner are borrowed for the
+ * engine's life, and so is access_log, which may be NULL.  Returns 0 or a
+ * negative errno. */
+int gl_engine_new(const struct gl_engine_ops *ops, void *owner,
+                  const struct gl_options *options,
+                  const struct gl_log *log,
+                  struct gl_access_log *access_log,
+                  struct gl_engine **ret_engine);
+/* Closes all connections and frees the engine; no request may be running.
+ * NULL is fine.  Not to be called inside a turn. */
+void gl_engine_free(struct gl_engine *e);
+
+/* The descriptor that is readable when a turn has work to do (borrowed). */
+int gl_engine_fd(const struct gl_engine *e);
+const struct gl_options *gl_engine_options(const struct gl_engine *e);
+struct gl_engine_stats gl_engine_stats(const struct gl_engine *e);
+const struct gl_log *gl_engine_log(const struct gl_engine *e);
+struct gl_timers *gl_engine_timers(const struct gl_engine *e);
+/* Whether gl_engine_drain was called. */
+bool gl_engine_draining(const struct gl_engine *e);
+/* Text of the Date field, now (borrowed until the next call). */
+const char *gl_engine_date(struct gl_engine *e);
+struct gl_access_log *gl_engine_access_log(const struct gl_engine *e);
+
+/* Has lines that were added to the access log written soon. */
+void gl_engine_note_access(struct gl_engine *e);
+
+/* Runs what is ready.  Waits up to timeout_ms (-1: for ever, 0: not) for the
+ * first event, then goes on without waiting until nothing is ready, the
+ * budget is spent, or the member descriptor is ready.  Returns the number of
+ * events that were handled, or a negative errno (-EINTR: a signal came; all
+ * others are fatal).  A call from inside a turn does nothing, returns 0. */
+int gl_engine_turn(struct gl_engine *e, int timeout_ms,
+                   const struct gl_budget *budget);
+/* Starts queued requests while slots are free, continues connections whose
+ * request ended, and frees what was closed.  A turn does this by itself;
+ * owners call it after they ran a request outside of one. */
+void gl_engine_settle(struct gl_engine *e);
+
+/* Watches the selector of the loop that runs us (level-triggered; fd is
+ * borrowed until the engine is freed). */
+int gl_engine_set_member(struct gl_engine *e, int fd);
+/* Whether the member was ready in the last turn. */
+bool gl_engine_member_ready(const struct gl_engine *e);
+
+/* Serves the connections of a listening, non-blocking socket (borrowed until
+ * gl_engine_drain or gl_engine_free). */
+int gl_engine_listen(struct gl_engine *e, int fd,
+                     const struct gl_transport *transport,
+                     const struct gl_protocol *protocol, void *user);
+/* Serves one connected, non-blocking socket, which the engine owns from now
+ * on, also on failure.  listener may be NULL. */
+int gl_engine_adopt(struct gl_engine *e, int fd, const struct gl_peer *peer,
+                    const struct gl_transport *transport,
+                    const struct gl_protocol *protocol,
+                    const struct gl_listener *listener);
+/* Stops accepting, closes idle connections, and lets each other connection
+ * end with its current request. */
+void gl_engine_drain(struct gl_engine *e);
+/* Closes every connection that runs no request. */
+void gl_engine_close_unused(struct gl_engine *e);
+
+/* Starts or moves a timer of the owner's on the engine's clock.  Returns 0
+ * or -ENOMEM. */
+int gl_engine_timer_start(struct gl_engine *e, struct gl_timer *timer);
+void gl_engine_timer_stop(struct gl_engine *e, struct gl_timer *timer);
+
+#endif

@@ -1,0 +1,64 @@
+/* engine_private.h - the engine's own state, for src/engine alone.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GL_ENGINE_ENGINE_PRIVATE_H
+#define GL_ENGINE_ENGINE_PRIVATE_H
+
+#include "base/clock.h"
+#include "engine/conn.h"
+#include "engine/engine.h"
+
+#define GL_SCRATCH_BYTES 65536
+#define GL_SPARE_REQUESTS 64 /* freed requests that are kept for reuse */
+
+struct gl_engine {
+    struct gl_poller poller;
+    struct gl_timers *timers;      /* owned */
+    struct gl_watch timer_watch;   /* of the timerfd, owned */
+    uint64_t timer_armed_ms;       /* what the timerfd is set to */
+    struct gl_watch member;        /* the loop's selector, borrowed fd */
+    bool member_ready;
+    const struct gl_engine_ops *ops; /* borrowed */
+    void *owner;                     /* borrowed */
+    struct gl_options options;
+    struct gl_log log;
+    struct gl_access_log *access_log; /* borrowed; may be NULL */
+    struct gl_timer access_log_timer; /* flushes what is pending */
+    struct gl_list listeners;
+    struct gl_list connections; /* all that are not closed */
+    struct gl_list pending;     /* connections to be continued */
+    struct gl_list queue;       /* requests that wait for a slot */
+    struct gl_list graveyard;   /* closed connections, freed in settle */
+    struct gl_list spares;      /* requests for reuse */
+    uint32_t spare_count;
+    struct gl_engine_stats stats;
+    struct gl_date date;
+    bool in_turn;
+    bool settling;
+    bool draining;
+    struct gl_head head;            /* of the request being parsed */
+    char scratch[GL_SCRATCH_BYTES]; /* received bytes, until used or kept */
+};
+
+/* A zeroed request, or NULL without memory. */
+struct gl_request *gl_engine_take_request(struct gl_engine *e);
+/* Takes a request back, its kept head freed. */
+void gl_engine_give_request(struct gl_engine *e, struct gl_request *req);
+/* Has the connection continued when the engine settles. */
+void gl_engine_continue_later(struct gl_engine *e, struct gl_conn *conn);
+
+/* Parts of a connection that request.c shares with conn.c. */
+
+/* Sends what is in conn->out.  Returns 0 when it is empty, -EAGAIN (the
+ * watch then asks for EPOLLOUT), or -ECONNRESET. */
+int gl_conn_flush(struct gl_conn *conn);
+/* Asks for an event when the socket takes bytes again.  0 or -errno. */
+int gl_conn_want_write(struct gl_conn *conn);
+/* Ends the connection once conn->out has left; lingers where bytes of the
+ * peer could still be on their way. */
+void gl_conn_end(struct gl_conn *conn);
+/* What follows a request that keeps the connection. */
+void gl_conn_next(struct gl_conn *conn);
+
+#endif

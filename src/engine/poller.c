@@ -1,0 +1,94 @@
+/* poller.c - one epoll set, and what it calls when a descriptor is ready.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "engine/poller.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stddef.h>
+#include <unistd.h>
+
+int
+gl_poller_init(struct gl_poller *p)
+{
+    p->fd = epoll_create1(EPOLL_CLOEXEC);
+    p->pid = getpid();
+    return p->fd < 0 ? -errno : 0;
+}
+
+void
+gl_poller_fini(struct gl_poller *p)
+{
+    if (p->fd >= 0) {
+        close(p->fd);
+        p->fd = -1;
+    }
+}
+
+static int
+control(struct gl_poller *p, int op, struct gl_watch *w, uint32_t events)
+{
+    struct epoll_event ev = {.events = events, .data.ptr = w};
+
+    if (epoll_ctl(p->fd, op, w->fd, &ev) < 0) {
+        return -errno;
+    }
+    w->events = events;
+    return 0;
+}
+
+int
+gl_poller_add(struct gl_poller *p, struct gl_watch *w, uint32_t events)
+{
+    int error;
+
+    assert(!w->active && w->ready != NULL);
+    error = control(p, EPOLL_CTL_ADD, w, events);
+    w->active = error == 0;
+    return error;
+}
+
+int
+gl_poller_change(struct gl_poller *p, struct gl_watch *w, uint32_t events)
+{
+    assert(w->active);
+    return control(p, EPOLL_CTL_MOD, w, events);
+}
+
+void
+gl_poller_remove(struct gl_poller *p, struct gl_watch *w)
+{
+    if (w->active) {
+        w->active = false;
+        /* Fails only if the descriptor was closed behind our back; then the
+         * kernel has dropped it already. */
+        (void)epoll_ctl(p->fd, EPOLL_CTL_DEL, w->fd, NULL);
+    }
+}
+
+int
+gl_poller_wait(struct gl_poller *p, int timeout_ms)
+{
+    int n = epoll_wait(p->fd, p->batch, GL_POLLER_BATCH, timeout_ms);
+
+    if (n < 0) {
+        return -errno;
+    }
+    if (n > 0 && p->pid != getpid()) {
+        return -ECHILD; /* the parent's connections are not ours to serve */
+    }
+    return n;
+}
+
+void
+gl_poller_dispatch(struct gl_poller *p, int count)
+{
+    for (int i = 0; i < count; i++) {
+        struct gl_watch *w = p->batch[i].data.ptr;
+
+        if (w->active) {
+            w->ready(w, p->batch[i].events);
+        }
+    }
+}

@@ -1,0 +1,394 @@
+/* request.c - body in, answer out: what an owner does with a request.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "engine/request.h"
+
+#include "base/gl.h"
+#include "engine/conn.h"
+#include "engine/engine_private.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Room for framing beside the body bytes that the caller has room for. */
+#define CHUNK_FRAMING_BYTES 512
+
+/* --- output ----------------------------------------------------------- */
+
+int
+gl_conn_want_write(struct gl_conn *conn)
+{
+    uint32_t events = conn->watch.events | EPOLLOUT;
+
+    /* The change itself announces a socket that became writable since. */
+    return gl_poller_change(&conn->engine->poller, &conn->watch, events);
+}
+
+int
+gl_conn_flush(struct gl_conn *conn)
+{
+    while (gl_buf_len(&conn->out) > 0) {
+        struct iovec iov = {(void *)(uintptr_t)gl_buf_data(&conn->out),
+                            gl_buf_len(&conn->out)};
+        ssize_t n = conn->transport->writev(conn, &iov, 1);
+
+        if (n == -EAGAIN) {
+            n = gl_conn_want_write(conn);
+            conn->reset |= n < 0;
+            return n < 0 ? -ECONNRESET : -EAGAIN;
+        }
+        if (n < 0) {
+            conn->reset = true;
+            return -ECONNRESET;
+        }
+        gl_buf_consume(&conn->out, (size_t)n);
+    }
+    return 0;
+}
+
+static size_t
+total_bytes(const struct iovec *iov, int count)
+{
+    size_t total = 0;
+
+    for (int i = 0; i < count; i++) {
+        total += iov[i].iov_len;
+    }
+    return total;
+}
+
+/* Copies what follows the first `skip` bytes of iov to conn->out. */
+static int
+copy_rest(struct gl_conn *conn, const struct iovec *iov, int count,
+          size_t skip)
+{
+    for (int i = 0; i < count; i++) {
+        size_t n = iov[i].iov_len;
+        size_t from = skip < n ? skip : n;
+
+        skip -= from;
+        if (gl_buf_append(&conn->out, (const char *)iov[i].iov_base + from,
+                          n - from, SIZE_MAX) < 0) {
+            gl_buf_fini(&conn->out);
+            return -ENOMEM;
+        }
+    }
+    return gl_conn_want_write(conn);
+}
+
+/* Common to send and sendfile: may bytes go out now?  0 or -errno. */
+static int
+may_send(struct gl_conn *conn)
+{
+    if (conn->reset) {
+        return -ECONNRESET;
+    }
+    return gl_buf_len(&conn->out) > 0 ? gl_conn_flush(conn) : 0;
+}
+
+ssize_t
+gl_request_send(struct gl_request *req, const struct iovec *iov, int count,
+                bool last)
+{
+    struct gl_conn *conn = req->conn;
+    size_t total = total_bytes(iov, count), taken;
+    int error = may_send(conn);
+    ssize_t n;
+
+    if (error < 0) {
+        return error;
+    }
+    n = conn->transport->writev(conn, iov, count);
+    if (n < 0 && n != -EAGAIN) {
+        conn->reset = true;
+        return -ECONNRESET;
+    }
+    taken = n > 0 ? (size_t)n : 0;
+    if (taken < total && last && total - taken <= GL_OUTPUT_REST_BYTES &&
+        copy_rest(conn, iov, count, taken) == 0) {
+        taken = total;
+    }
+    req->sent_bytes += taken;
+    return taken > 0 || total == 0 ? (ssize_t)taken : -EAGAIN;
+}
+
+ssize_t
+gl_request_sendfile(struct gl_request *req, int file_fd, off_t *offset,
+                    size_t n)
+{
+    struct gl_conn *conn = req->conn;
+    int error = may_send(conn);
+    ssize_t sent;
+
+    if (error < 0) {
+        return error;
+    }
+    if (conn->transport->sendfile == NULL) {
+        return -ENOSYS;
+    }
+    sent = conn->transport->sendfile(conn, file_fd, offset, n);
+    if (sent == -EPIPE || sent == -ECONNRESET) {
+        conn->reset = true;
+        return -ECONNRESET;
+    }
+    req->sent_bytes += sent > 0 ? (uint64_t)sent : 0;
+    return sent;
+}
+
+int
+gl_request_wait_write(struct gl_request *req, struct gl_waiter *waiter)
+{
+    int error;
+
+    if (req->writer != NULL) {
+        return -EBUSY;
+    }
+    error = gl_conn_want_write(req->conn);
+    if (error == 0) {
+        req->writer = waiter;
+        gl_conn_set_deadline(req->conn,
+                             req->conn->engine->options.write_timeout_ms);
+    }
+    return error;
+}
+
+/* --- input ------------------------------------------------------------ */
+
+/* Decodes what is in *in to dst.  Returns the bytes moved, or -errno. */
+static ssize_t
+decode(struct gl_request *req, struct gl_str *in, char *dst, size_t room)
+{
+    size_t moved = 0;
+
+    while (moved < room && !req->body_done) {
+        size_t n = in->n < room - moved ? in->n : room - moved;
+        struct gl_str piece = {in->p, n}, data;
+        enum gl_chunk_event ev = req->conn->protocol->body(req, &piece,
+                                                           &data);
+
+        (void)gl_str_take(in, n - piece.n);
+        if (ev == GL_CHUNK_BAD) {
+            return -EBADMSG;
+        }
+        if (ev == GL_CHUNK_DATA) {
+            memcpy(dst + moved, data.p, data.n);
+            moved += data.n;
+        }
+        req->body_done = ev == GL_CHUNK_END;
+        if (ev == GL_CHUNK_MORE && in->n == 0) {
+            break;
+        }
+    }
+    return (ssize_t)moved;
+}
+
+static ssize_t
+read_buffered(struct gl_request *req, char *dst, size_t room)
+{
+    struct gl_buf *buf = &req->conn->in;
+    struct gl_str in = {gl_buf_data(buf), gl_buf_len(buf)};
+    size_t before = in.n;
+    ssize_t moved = decode(req, &in, dst, room);
+
+    gl_buf_consume(buf, before - in.n);
+    return moved;
+}
+
+/* Records what a recv() told about the connection.  Returns n, -EAGAIN, or
+ * -ECONNRESET at the end of the stream. */
+static ssize_t
+note_received(struct gl_conn *conn, ssize_t n, bool drained)
+{
+    conn->readable = n > 0 && !drained;
+    if (n == -EAGAIN || n > 0) {
+        return n;
+    }
+    conn->half_closed = true;
+    conn->reset |= n < 0;
+    return -ECONNRESET;
+}
+
+/* A body of known length goes straight to where it is wanted. */
+static ssize_t
+receive_plain(struct gl_request *req, char *dst, size_t room)
+{
+    struct gl_conn *conn = req->conn;
+    size_t want = req->body_left < room ? (size_t)req->body_left : room;
+    bool drained = false;
+    ssize_t n = conn->transport->recv(conn, dst, want, &drained);
+
+    n = note_received(conn, n, drained);
+    if (n > 0) {
+        req->body_left -= (uint64_t)n;
+        req->body_done = req->body_left == 0;
+    }
+    return n;
+}
+
+static ssize_t
+receive_framed(struct gl_request *req, char *dst, size_t room)
+{
+    struct gl_conn *conn = req->conn;
+    struct gl_engine *e = conn->engine;
+    size_t want = room < GL_SCRATCH_BYTES - CHUNK_FRAMING_BYTES
+                      ? room + CHUNK_FRAMING_BYTES
+                      : GL_SCRATCH_BYTES;
+    bool drained = false;
+    ssize_t n = conn->transport->recv(conn, e->scratch, want, &drained);
+    ssize_t moved;
+    struct gl_str in;
+
+    n = note_received(conn, n, drained);
+    if (n < 0) {
+        return n;
+    }
+    in = (struct gl_str){e->scratch, (size_t)n};
+    moved = decode(req, &in, dst, room);
+    if (gl_buf_append(&conn->in, in.p, in.n, SIZE_MAX) < 0) {
+        conn->reset = true; /* the next request is lost with them */
+        return -ENOMEM;
+    }
+    return moved;
+}
+
+static void
+invite(struct gl_request *req)
+{
+    struct gl_conn *conn = req->conn;
+    struct gl_str text = conn->protocol->invitation;
+
+    req->invite = false;
+    /* Failing, the peer sends its body after a pause of its own. */
+    (void)gl_buf_append(&conn->out, text.p, text.n, SIZE_MAX);
+    (void)gl_conn_flush(conn);
+}
+
+ssize_t
+gl_request_read(struct gl_request *req, void *dst, size_t n)
+{
+    struct gl_conn *conn = req->conn;
+    uint64_t max = conn->engine->options.body_max_bytes;
+    ssize_t moved = 0;
+
+    assert(n > 0);
+    while (moved == 0 && !req->body_done) {
+        if (gl_buf_len(&conn->in) > 0) {
+            moved = read_buffered(req, dst, n);
+        } else if (conn->reset) {
+            return -ECONNRESET;
+        } else if (!conn->readable) {
+            if (req->invite) {
+                invite(req);
+            }
+            return conn->half_closed ? -ECONNRESET : -EAGAIN;
+        } else {
+            moved = req->body_chunked ? receive_framed(req, dst, n)
+                                      : receive_plain(req, dst, n);
+        }
+    }
+    if (moved > 0) {
+        req->invite = false; /* the peer did not wait for it */
+        req->body_bytes += (uint64_t)moved;
+        if (max > 0 && req->body_bytes > max) {
+            return -EMSGSIZE;
+        }
+    }
+    return moved;
+}
+
+int
+gl_request_wait_read(struct gl_request *req, struct gl_waiter *waiter)
+{
+    if (req->reader != NULL) {
+        return -EBUSY;
+    }
+    req->reader = waiter;
+    gl_conn_set_deadline(req->conn,
+                         req->conn->engine->options.body_timeout_ms);
+    return 0;
+}
+
+/* --- state and end ---------------------------------------------------- */
+
+void
+gl_request_forget(struct gl_request *req, struct gl_waiter *waiter)
+{
+    if (req->reader == waiter) {
+        req->reader = NULL;
+    }
+    if (req->writer == waiter) {
+        req->writer = NULL;
+    }
+}
+
+bool
+gl_request_departed(const struct gl_request *req)
+{
+    return req->conn->half_closed || req->conn->reset;
+}
+
+const struct gl_peer *
+gl_request_peer(const struct gl_request *req)
+{
+    return &req->conn->peer;
+}
+
+void *
+gl_request_listener_user(const struct gl_request *req)
+{
+    const struct gl_listener *listener = req->conn->listener;
+
+    return listener != NULL ? listener->user : NULL;
+}
+
+bool
+gl_request_has_sendfile(const struct gl_request *req)
+{
+    return req->conn->transport->sendfile != NULL;
+}
+
+int
+gl_request_fd(const struct gl_request *req)
+{
+    return req->conn->watch.fd;
+}
+
+bool
+gl_request_keeps(struct gl_request *req)
+{
+    /* A peer that still waits for its 100 may or may not send the body after
+     * a final answer: only closing is unambiguous (RFC 9110, 10.1.1). */
+    if (req->invite || req->conn->engine->draining) {
+        req->keep_alive = false;
+    }
+    return req->keep_alive;
+}
+
+void
+gl_request_finish(struct gl_request *req, bool keep)
+{
+    struct gl_conn *conn = req->conn;
+    struct gl_engine *e = conn->engine;
+
+    assert(conn->state == GL_CONN_BUSY && conn->request == req);
+    assert(req->reader == NULL && req->writer == NULL);
+    e->stats.running--;
+    gl_conn_clear_deadline(conn);
+    keep = keep && req->keep_alive && !conn->reset;
+    if (keep && !req->body_done) {
+        conn->state = GL_CONN_DISCARD; /* which needs the request */
+        conn->discarded = 0;
+        gl_conn_set_deadline(conn, e->options.body_timeout_ms);
+        gl_engine_continue_later(e, conn);
+        return;
+    }
+    conn->linger = !req->body_done;
+    conn->request = NULL;
+    gl_engine_give_request(e, req);
+    if (keep) {
+        gl_conn_next(conn);
+    } else {
+        gl_conn_end(conn);
+    }
+}

@@ -1,0 +1,63 @@
+/* bracket.c - what the loop must not see of a core, and a core not of it.
+ *
+ * The three hooks are asyncio's "extending asyncio" functions; nothing else
+ * of asyncio that is not public is used anywhere.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "py/bracket.h"
+
+int
+gl_bracket_show(struct gl_state *st, PyObject *loop)
+{
+    PyObject *done = PyObject_CallOneArg(st->set_running_loop, loop);
+
+    Py_XDECREF(done);
+    return done != NULL ? 0 : -1;
+}
+
+int
+gl_bracket_leave_task(struct gl_state *st, PyObject *loop,
+                      PyObject **ret_task)
+{
+    PyObject *task = PyObject_CallOneArg(st->current_task, loop);
+    PyObject *done;
+
+    if (task == NULL) {
+        return -1;
+    }
+    if (task == Py_None) {
+        Py_DECREF(task);
+        *ret_task = NULL;
+        return 0;
+    }
+    done = PyObject_CallFunctionObjArgs(st->leave_task, loop, task, NULL);
+    if (done == NULL) {
+        Py_DECREF(task);
+        return -1;
+    }
+    Py_DECREF(done);
+    *ret_task = task;
+    return 0;
+}
+
+void
+gl_bracket_enter_task(struct gl_state *st, PyObject *loop, PyObject *task)
+{
+    struct gl_exc exc;
+    PyObject *done;
+
+    if (task == NULL) {
+        return;
+    }
+    exc = gl_exc_take();
+    done = PyObject_CallFunctionObjArgs(st->enter_task, loop, task, NULL);
+    if (done == NULL) {
+        gl_unraisable(task);
+    }
+    Py_XDECREF(done);
+    Py_DECREF(task);
+    if (exc.value != NULL) {
+        gl_exc_restore(&exc);
+    }
+}

@@ -1,0 +1,74 @@
+/* bridge.c - the only door to greenlet (version 3.1 or later).
+ *
+ * greenlet's header defines a static table of its API in each file that
+ * includes it; PyGreenlet_Import() fills this file's.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "py/bridge.h"
+
+#include <greenlet/greenlet.h>
+
+int
+gl_bridge_import(void)
+{
+    PyGreenlet_Import();
+    if (_PyGreenlet_API == NULL) {
+        if (!PyErr_Occurred()) {
+            PyErr_SetString(PyExc_ImportError,
+                            "greenlet has no C API; install greenlet>=3.1");
+        }
+        return -1;
+    }
+    return 0;
+}
+
+PyTypeObject *
+gl_bridge_base_type(void)
+{
+    return &PyGreenlet_Type;
+}
+
+PyObject *
+gl_bridge_current(void)
+{
+    return (PyObject *)PyGreenlet_GetCurrent();
+}
+
+PyObject *
+gl_bridge_parent(PyObject *g)
+{
+    return (PyObject *)PyGreenlet_GET_PARENT((PyGreenlet *)g);
+}
+
+PyObject *
+gl_bridge_switch(PyObject *g, PyObject *args, PyObject *kwargs)
+{
+    return PyGreenlet_Switch((PyGreenlet *)g, args, kwargs);
+}
+
+PyObject *
+gl_bridge_throw(PyObject *g, PyObject *type, PyObject *value,
+                PyObject *traceback)
+{
+    return PyGreenlet_Throw((PyGreenlet *)g, type, value, traceback);
+}
+
+/* The pointer at `offset` of an instance, or NULL where there is no slot. */
+static PyObject *
+slot_at(PyObject *object, Py_ssize_t offset)
+{
+    return offset > 0 ? *(PyObject **)(void *)((char *)object + offset)
+                      : NULL;
+}
+
+bool
+gl_bridge_is_private(PyObject *g)
+{
+    PyTypeObject *base = &PyGreenlet_Type;
+    PyObject *dict = slot_at(g, base->tp_dictoffset);
+
+    return Py_REFCNT(g) == 1 &&
+           slot_at(g, base->tp_weaklistoffset) == NULL &&
+           (dict == NULL || PyDict_GET_SIZE(dict) == 0);
+}

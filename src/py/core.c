@@ -1,0 +1,422 @@
+/* core.c - cores: slots for concurrent requests, each with its greenlet.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "py/core.h"
+
+#include "base/gl.h"
+#include "py/bridge.h"
+#include "py/park.h"
+
+#include <stdlib.h>
+
+/* --- hubs ------------------------------------------------------------- */
+
+static struct gl_hub *
+hub_of(struct gl_state *st, unsigned long thread, PyObject *loop)
+{
+    for (struct gl_list *l = st->hubs.next; l != &st->hubs; l = l->next) {
+        struct gl_hub *hub = GL_CONTAINER_OF(l, struct gl_hub, link);
+
+        if (hub->thread == thread && (loop == NULL || hub->loop == loop)) {
+            return hub;
+        }
+    }
+    return NULL;
+}
+
+struct gl_hub *
+gl_hub_here(struct gl_state *st)
+{
+    return hub_of(st, PyThread_get_thread_ident(), NULL);
+}
+
+static struct gl_hub *
+hub_join(struct gl_state *st, PyObject *loop)
+{
+    unsigned long thread = PyThread_get_thread_ident();
+    struct gl_hub *hub = hub_of(st, thread, loop);
+
+    if (hub == NULL) {
+        hub = calloc(1, sizeof(*hub));
+        if (hub == NULL) {
+            PyErr_NoMemory();
+            return NULL;
+        }
+        hub->greenlet = gl_bridge_current();
+        if (hub->greenlet == NULL) {
+            free(hub);
+            return NULL;
+        }
+        hub->st = st;
+        hub->thread = thread;
+        hub->loop = Py_NewRef(loop);
+        gl_list_push(&st->hubs, &hub->link);
+    }
+    hub->users++;
+    return hub;
+}
+
+static void
+hub_leave(struct gl_hub *hub)
+{
+    if (--hub->users == 0) {
+        gl_list_remove(&hub->link);
+        Py_DECREF(hub->greenlet);
+        Py_DECREF(hub->loop);
+        free(hub);
+    }
+}
+
+/* --- the greenlet of a core ------------------------------------------- */
+
+static void
+begin_request(struct gl_core *core)
+{
+    core->visible = core->pool->visible ? 1 : 0;
+    core->switches = 1;
+}
+
+static void
+end_request(struct gl_core *core)
+{
+    struct gl_pool *pool = core->pool;
+
+    gl_core_end_waits(core);
+    /* The greenlet must not keep the request's context alive while idle. */
+    if (PyObject_SetAttr(core->greenlet, pool->st->s_gr_context, Py_None) <
+        0) {
+        gl_unraisable(core->greenlet);
+    }
+    Py_CLEAR(core->context);
+    core->busy = false;
+    pool->busy--;
+    /* The last one to end is the first to run: its memory is warm. */
+    core->idle.next = pool->idle.next;
+    core->idle.prev = &pool->idle;
+    pool->idle.next->prev = &core->idle;
+    pool->idle.next = &core->idle;
+}
+
+/* What the greenlet of a core runs: requests, one after the other.  Between
+ * two of them it rests in the switch to the hub. */
+static PyObject *
+core_main(PyObject *capsule, PyObject *unused)
+{
+    struct gl_core *core = PyCapsule_GetPointer(capsule, "greenloop.core");
+    PyObject *back;
+
+    (void)unused;
+    if (core == NULL) {
+        return NULL;
+    }
+    while (!core->leaving) {
+        begin_request(core);
+        core->pool->serve(core);
+        end_request(core);
+        back = gl_bridge_switch(core->pool->hub->greenlet,
+                                core->pool->st->empty_tuple, NULL);
+        if (back == NULL) {
+            return NULL; /* the interpreter is ending: GreenletExit */
+        }
+        Py_DECREF(back);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef core_main_def = {"core_main", core_main, METH_NOARGS,
+                                    NULL};
+
+static PyObject *
+new_greenlet(struct gl_core *core)
+{
+    struct gl_state *st = core->pool->st;
+    PyObject *capsule = PyCapsule_New(core, "greenloop.core", NULL);
+    PyObject *run = NULL, *g = NULL;
+
+    if (capsule != NULL) {
+        run = PyCFunction_New(&core_main_def, capsule);
+    }
+    if (run != NULL) {
+        g = PyObject_CallFunctionObjArgs((PyObject *)st->core_type, run,
+                                         core->pool->hub->greenlet, NULL);
+    }
+    if (g != NULL) {
+        gl_core_link(g)->core = core;
+    }
+    Py_XDECREF(run);
+    Py_XDECREF(capsule);
+    return g;
+}
+
+/* Lets an idle core's greenlet run to its end; late switches to it, by
+ * whoever kept it, then find no core behind it. */
+static void
+end_greenlet(struct gl_core *core)
+{
+    PyObject *g = core->greenlet;
+    PyObject *back;
+
+    if (g == NULL) {
+        return;
+    }
+    core->greenlet = NULL;
+    gl_core_link(g)->core = NULL;
+    core->leaving = true;
+    back = gl_bridge_switch(g, core->pool->st->empty_tuple, NULL);
+    core->leaving = false;
+    if (back == NULL) {
+        gl_unraisable(g);
+    }
+    Py_XDECREF(back);
+    Py_DECREF(g);
+}
+
+static int
+prepare(struct gl_core *core)
+{
+    struct gl_pool *pool = core->pool;
+
+    if (core->greenlet != NULL && !gl_bridge_is_private(core->greenlet)) {
+        pool->retired++;
+        end_greenlet(core);
+    }
+    if (core->greenlet == NULL) {
+        core->greenlet = new_greenlet(core);
+        if (core->greenlet == NULL) {
+            return -1;
+        }
+    }
+    core->context = PyContext_Copy(pool->context);
+    if (core->context == NULL) {
+        return -1;
+    }
+    return PyObject_SetAttr(core->greenlet, pool->st->s_gr_context,
+                            core->context);
+}
+
+/* --- the pool --------------------------------------------------------- */
+
+int
+gl_pool_init(struct gl_pool *pool, struct gl_state *st,
+             struct gl_engine *engine, PyObject *loop)
+{
+    pool->st = st;
+    pool->engine = engine;
+    gl_list_init(&pool->idle);
+    pool->context = PyContext_CopyCurrent();
+    if (pool->context != NULL) {
+        pool->hub = hub_join(st, loop);
+    }
+    return pool->hub != NULL ? 0 : -1;
+}
+
+static struct gl_core *
+new_core(struct gl_pool *pool)
+{
+    struct gl_core **cores;
+    struct gl_core *core = calloc(1, sizeof(*core));
+    uint32_t id = pool->made;
+
+    if (core == NULL) {
+        return NULL;
+    }
+    if ((id & (id - 1)) == 0) { /* full at each power of two */
+        cores = realloc(pool->cores,
+                        (id > 0 ? 2 * id : 1) * sizeof(*cores));
+        if (cores == NULL) {
+            free(core);
+            return NULL;
+        }
+        pool->cores = cores;
+    }
+    core->number = PyLong_FromUnsignedLong(id);
+    if (core->number == NULL) {
+        PyErr_Clear();
+        free(core);
+        return NULL;
+    }
+    core->pool = pool;
+    core->id = id;
+    gl_list_init(&core->waits);
+    pool->cores[id] = core;
+    pool->made++;
+    return core;
+}
+
+static struct gl_core *
+take_core(struct gl_pool *pool)
+{
+    struct gl_list *link = gl_list_pop(&pool->idle);
+    struct gl_core *core = link == NULL
+                               ? new_core(pool)
+                               : GL_CONTAINER_OF(link, struct gl_core, idle);
+
+    if (core == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    if (prepare(core) < 0) {
+        Py_CLEAR(core->context);
+        gl_list_push(&pool->idle, &core->idle);
+        return NULL;
+    }
+    core->busy = true;
+    pool->busy++;
+    return core;
+}
+
+void
+gl_pool_run(struct gl_pool *pool, struct gl_request *req)
+{
+    struct gl_core *core = take_core(pool);
+    PyObject *back;
+
+    if (core == NULL) {
+        pool->report(pool, "a request could not be started");
+        gl_request_finish(req, false);
+        return;
+    }
+    core->request = req;
+    req->user = core;
+    back = gl_core_enter(core, core->greenlet, pool->st->empty_tuple, NULL,
+                         NULL);
+    if (back == NULL) {
+        pool->report(pool, "a request raised into the event loop");
+    }
+    Py_XDECREF(back);
+}
+
+/* A core that its application will not give back: the request ends without
+ * it, and the greenlet finds no core behind it. */
+static void
+abandon(struct gl_core *core)
+{
+    while (!gl_list_empty(&core->waits)) {
+        struct gl_wait *w =
+            GL_CONTAINER_OF(core->waits.next, struct gl_wait, link);
+
+        gl_engine_timer_stop(core->pool->engine, &w->timer);
+        if (core->request != NULL) {
+            gl_request_forget(core->request, &w->waiter);
+        }
+        gl_list_remove(&w->link);
+    }
+    if (core->request != NULL) {
+        gl_request_finish(core->request, false);
+        core->request = NULL;
+    }
+    if (core->greenlet != NULL) {
+        gl_core_link(core->greenlet)->core = NULL;
+    }
+}
+
+bool
+gl_pool_fini(struct gl_pool *pool)
+{
+    bool abandoned = false;
+
+    for (uint32_t i = 0; i < pool->made; i++) {
+        struct gl_core *core = pool->cores[i];
+
+        if (core->busy) {
+            abandon(core);
+            abandoned = true;
+            continue; /* its stack may still refer to the core: leak both */
+        }
+        end_greenlet(core);
+        pool->free_exchange(core->exchange);
+        Py_XDECREF(core->number);
+        free(core);
+    }
+    free(pool->cores);
+    pool->cores = NULL;
+    pool->made = 0;
+    Py_CLEAR(pool->context);
+    if (pool->hub != NULL && !abandoned) {
+        hub_leave(pool->hub);
+        pool->hub = NULL;
+    }
+    return abandoned;
+}
+
+void
+gl_core_throw(struct gl_core *core, PyObject *type, const char *text)
+{
+    struct gl_pool *pool = core->pool;
+    struct gl_exc exc = {.type = Py_NewRef(type)};
+    PyObject *g = core->greenlet, *back;
+
+    if (text != NULL) {
+        exc.value = PyObject_CallFunction(type, "s", text);
+        if (exc.value == NULL) {
+            pool->report(pool, "an exception could not be made");
+        }
+    }
+    if (!gl_list_empty(&core->waits) && gl_core_wait_of(core, g) == NULL) {
+        /* The request itself rests in a switch to one of its greenlets. */
+        g = GL_CONTAINER_OF(core->waits.next, struct gl_wait, link)->greenlet;
+    }
+    back = gl_core_enter(core, g, NULL, NULL, &exc);
+    if (back == NULL) {
+        pool->report(pool, "a request raised into the event loop");
+    }
+    Py_XDECREF(back);
+    gl_engine_settle(pool->engine);
+}
+
+void
+gl_pool_throw_all(struct gl_pool *pool, PyObject *type)
+{
+    for (uint32_t i = 0; i < pool->made; i++) {
+        if (pool->cores[i]->busy) {
+            gl_core_throw(pool->cores[i], type, NULL);
+        }
+    }
+}
+
+/* --- who runs --------------------------------------------------------- */
+
+/* The core that `g` or one of its ancestors is.  Steals g. */
+static struct gl_core *
+core_above(struct gl_state *st, PyObject *g)
+{
+    struct gl_core *core = NULL;
+
+    while (g != NULL && core == NULL) {
+        PyObject *parent = NULL;
+
+        if (Py_TYPE(g) == st->core_type) {
+            core = gl_core_link(g)->core;
+        }
+        if (core == NULL) {
+            parent = gl_bridge_parent(g);
+        }
+        Py_DECREF(g);
+        g = parent;
+    }
+    Py_XDECREF(g);
+    return core;
+}
+
+struct gl_core *
+gl_core_current(struct gl_state *st)
+{
+    struct gl_hub *hub = gl_hub_here(st);
+    PyObject *g;
+
+    if (hub == NULL) {
+        return NULL;
+    }
+    if (hub->current != NULL) {
+        return hub->current;
+    }
+    /* Somebody else's greenlet may have been switched to by the hub, and
+     * may have given control to its parent, a core. */
+    g = gl_bridge_current();
+    if (g == hub->greenlet) {
+        Py_DECREF(g);
+        return NULL;
+    }
+    return core_above(st, g);
+}

@@ -1,0 +1,112 @@
+/* core.h - cores: slots for concurrent requests, each with its greenlet.
+ *
+ * A pool belongs to one engine and one thread.  Cores are made when first
+ * needed.  An idle core keeps its greenlet, parked inside core_main(), and
+ * the next request runs on it if nobody else can reach that greenlet; else
+ * the greenlet is retired and a new one is made.  The decision falls when
+ * the core is taken again, because at the end of a request handles of the
+ * loop may still hold the greenlet for a turn.
+ *
+ * All functions are called with the GIL held.  docs/internals/cores.md draws
+ * the states.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GL_PY_CORE_H
+#define GL_PY_CORE_H
+
+#include "engine/engine.h"
+#include "engine/request.h"
+#include "py/state.h"
+
+struct gl_wait;
+
+/* The greenlet in which a thread's loop runs, parent of every core. */
+struct gl_hub {
+    struct gl_list link;     /* in st->hubs */
+    struct gl_state *st;     /* borrowed from the module */
+    unsigned long thread;    /* ident */
+    PyObject *greenlet;      /* strong */
+    PyObject *loop;          /* strong */
+    struct gl_core *current; /* whose family has control; NULL: the hub */
+    unsigned users;          /* pools */
+    /* What a core asked the hub to do for it: see park.c. */
+    struct gl_transfer {
+        struct gl_wait *wait; /* of the asking core; NULL: nothing asked */
+        PyObject *target;     /* strong: a GlCore */
+        PyObject *args;       /* strong: a tuple, or NULL for a throw */
+        PyObject *kwargs;     /* strong or NULL */
+        struct gl_exc exc;
+    } transfer;
+};
+
+struct gl_core {
+    struct gl_pool *pool;       /* borrowed, outlives it */
+    struct gl_list idle;        /* in the pool's list of idle cores */
+    PyObject *greenlet;         /* strong: a GlCore; NULL: none made yet */
+    PyObject *context;          /* strong: of the running request */
+    PyObject *number;           /* strong: its id as environ shows it */
+    struct gl_request *request; /* owned until finished; NULL: none */
+    void *exchange;             /* the gateway's */
+    struct gl_list waits;       /* of its family, parked now */
+    uint32_t id;
+    uint32_t switches;          /* into it, for the running request */
+    uint32_t visible;           /* > 0: it sees the running loop */
+    bool busy;                  /* from taken to idle again */
+    bool leaving;               /* its greenlet is to end */
+};
+
+struct gl_pool {
+    struct gl_state *st;      /* borrowed from the module */
+    struct gl_hub *hub;       /* shared with the thread's other pools */
+    struct gl_engine *engine; /* borrowed */
+    PyObject *context;        /* strong: what every request's is a copy of */
+    struct gl_core **cores;   /* owned, `made` of them */
+    uint32_t made;
+    uint32_t busy;
+    struct gl_list idle;
+    uint64_t retired; /* greenlets that could not be reused */
+    bool visible;     /* --running-loop visible */
+    bool no_parking;  /* the graceful time is over */
+    /* Runs one request on `core`, in its greenlet; must finish it.  Keeps
+     * no exception set. */
+    void (*serve)(struct gl_core *core);
+    /* Frees what serve() keeps in core->exchange; NULL is fine. */
+    void (*free_exchange)(void *exchange);
+    /* Takes note of the exception that is set, and clears it. */
+    void (*report)(struct gl_pool *pool, const char *what);
+};
+
+/* The greenlet subclass; the trailing part of its instances. */
+struct gl_core_link {
+    struct gl_core *core; /* NULL once it is retired */
+};
+
+/* The zeroed pool is made ready for the calling thread, greenlet and loop;
+ * the caller then sets serve, report and visible.  0 or -1. */
+int gl_pool_init(struct gl_pool *pool, struct gl_state *st,
+                 struct gl_engine *engine, PyObject *loop);
+/* Ends every idle core's greenlet and frees the pool's memory.  Cores that
+ * are still busy are abandoned with their requests finished: then it returns
+ * true, and the pool's memory must stay, because their stacks refer to it. */
+bool gl_pool_fini(struct gl_pool *pool);
+/* Runs `req` on an idle core, until it ends or parks.  In the hub. */
+void gl_pool_run(struct gl_pool *pool, struct gl_request *req);
+/* Throws an exception of class `type` into every parked request.  `value`
+ * may be NULL.  In the hub. */
+void gl_pool_throw_all(struct gl_pool *pool, PyObject *type);
+
+/* Throws into the request that is parked on `core`: an exception of class
+ * `type` with one text argument or none (NULL).  In the hub. */
+void gl_core_throw(struct gl_core *core, PyObject *type, const char *text);
+/* The core in whose family control is, or NULL (no exception). */
+struct gl_core *gl_core_current(struct gl_state *st);
+/* The link inside a GlCore. */
+struct gl_core_link *gl_core_link(PyObject *greenlet);
+/* The hub of this thread, or NULL (no exception). */
+struct gl_hub *gl_hub_here(struct gl_state *st);
+
+/* Adds the types Core to the module.  0 or -1. */
+int gl_core_type_init(PyObject *module, struct gl_state *st);
+
+#endif

@@ -1,0 +1,686 @@
+/* engine_type.c - the Engine object: an engine mounted on an asyncio loop.
+ *
+ * Two mounts, both by public API: loop.add_reader(engine.fileno(),
+ * engine.turn) on any loop, or engine.select in place of the select() of the
+ * server's own loop's selector.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "py/engine_type.h"
+
+#include "base/gl.h"
+#include "py/exchange.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+
+/* --- reports ---------------------------------------------------------- */
+
+GlEngine *
+gl_engine_of_pool(struct gl_pool *pool)
+{
+    return GL_CONTAINER_OF(pool, GlEngine, pool);
+}
+
+void
+gl_engine_report(GlEngine *self, const char *text)
+{
+    struct gl_exc exc = gl_exc_take();
+    PyObject *done =
+        PyObject_CallFunction(self->report, "sO", text,
+                              exc.value != NULL ? exc.value : Py_None);
+
+    if (done == NULL) {
+        gl_unraisable(self->report);
+    }
+    Py_XDECREF(done);
+    gl_exc_clear(&exc);
+}
+
+static void
+pool_report(struct gl_pool *pool, const char *what)
+{
+    gl_engine_report(gl_engine_of_pool(pool), what);
+}
+
+static void
+log_sink(void *arg, enum gl_log_level level, const char *line, size_t n)
+{
+    (void)level;
+    (void)n; /* gl_log ends the line with a NUL */
+    gl_engine_report(arg, line);
+}
+
+/* --- what the engine calls -------------------------------------------- */
+
+static void
+on_start(void *owner, struct gl_request *req)
+{
+    gl_pool_run(&((GlEngine *)owner)->pool, req);
+}
+
+static void
+on_departed(void *owner, struct gl_request *req)
+{
+    GlEngine *self = owner;
+
+    if (self->cancel_on_disconnect && req->user != NULL) {
+        gl_core_throw(req->user, self->st->client_disconnected,
+                      "the client closed the connection");
+    }
+}
+
+static void
+before_wait(void *owner)
+{
+    ((GlEngine *)owner)->waiting = PyEval_SaveThread();
+}
+
+static void
+after_wait(void *owner)
+{
+    PyEval_RestoreThread(((GlEngine *)owner)->waiting);
+}
+
+static void
+on_drained(void *owner)
+{
+    GlEngine *self = owner;
+    PyObject *done = PyObject_CallNoArgs(self->on_drained);
+
+    if (done == NULL) {
+        gl_engine_report(self, "the end of draining could not be told");
+    }
+    Py_XDECREF(done);
+}
+
+static const struct gl_engine_ops ops = {
+    .start = on_start,
+    .departed = on_departed,
+    .before_wait = before_wait,
+    .after_wait = after_wait,
+    .drained = on_drained,
+};
+
+/* --- making ----------------------------------------------------------- */
+
+static int
+set_option(struct gl_options *options, PyObject *key, PyObject *value)
+{
+    const char *name = PyUnicode_AsUTF8(key);
+    unsigned long long number = PyLong_AsUnsignedLongLong(value);
+    int error;
+
+    if (name == NULL || PyErr_Occurred()) {
+        return -1;
+    }
+    error = gl_options_set(options, name, number);
+    if (error == -ENOENT) {
+        PyErr_Format(PyExc_TypeError, "unknown engine option: %s", name);
+    } else if (error < 0) {
+        PyErr_Format(PyExc_ValueError, "out of range: %s=%llu", name, number);
+    }
+    return error < 0 ? -1 : 0;
+}
+
+static int
+read_options(PyObject *dict, struct gl_options *options)
+{
+    PyObject *key, *value;
+    Py_ssize_t at = 0;
+
+    gl_options_init(options);
+    while (dict != NULL && PyDict_Next(dict, &at, &key, &value)) {
+        if (set_option(options, key, value) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int
+longer_prefix_first(const void *a, const void *b)
+{
+    Py_ssize_t left =
+        PyUnicode_GET_LENGTH(((const struct gl_mount *)a)->prefix);
+    Py_ssize_t right =
+        PyUnicode_GET_LENGTH(((const struct gl_mount *)b)->prefix);
+
+    return left < right ? 1 : left > right ? -1 : 0;
+}
+
+/* `apps`: a list of (prefix, callable) tuples.  0 or -1. */
+static int
+read_mounts(GlEngine *self, PyObject *apps)
+{
+    size_t n = (size_t)PyList_GET_SIZE(apps);
+
+    self->mounts = calloc(n > 0 ? n : 1, sizeof(*self->mounts));
+    if (self->mounts == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct gl_mount *mount = &self->mounts[i];
+
+        if (!PyArg_ParseTuple(PyList_GET_ITEM(apps, (Py_ssize_t)i),
+                              "UO:application", &mount->prefix,
+                              &mount->app)) {
+            return -1;
+        }
+        Py_INCREF(mount->prefix);
+        Py_INCREF(mount->app);
+        self->mount_count++;
+    }
+    qsort(self->mounts, n, sizeof(*self->mounts), longer_prefix_first);
+    return 0;
+}
+
+static int
+make_access_log(GlEngine *self, int fd, const char *format)
+{
+    enum gl_access_format kind = GL_ACCESS_UWSGI;
+
+    if (fd < 0) {
+        return 0;
+    }
+    if (strcmp(format, "combined") == 0) {
+        kind = GL_ACCESS_COMBINED;
+    } else if (strcmp(format, "uwsgi") != 0) {
+        PyErr_Format(PyExc_ValueError,
+                     "access_log_format is 'uwsgi' or 'combined', not '%s'",
+                     format);
+        return -1;
+    }
+    self->access_log = gl_access_log_new(fd, kind);
+    if (self->access_log == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return 0;
+}
+
+static int
+make_engine(GlEngine *self, PyObject *loop, const struct gl_options *options)
+{
+    const struct gl_log log = {
+        .level = GL_LOG_WARNING, .sink = log_sink, .sink_arg = self};
+    int error = gl_engine_new(&ops, self, options, &log, self->access_log,
+                              &self->engine);
+
+    if (error < 0) {
+        gl_raise_errno(error, "cannot make the event engine");
+        return -1;
+    }
+    self->cancel_on_disconnect = options->cancel_on_disconnect != 0;
+    self->pool.serve = gl_gateway_serve;
+    self->pool.free_exchange = gl_gateway_free_kit;
+    self->pool.report = pool_report;
+    return gl_pool_init(&self->pool, self->st, self->engine, loop);
+}
+
+PyDoc_STRVAR(engine_doc,
+"Engine(loop, apps, *, report, on_interrupt, on_drained, errors,\n"
+"       options=None, running_loop_visible=False, manage_script_name=False,\n"
+"       access_log_fd=-1, access_log_format='uwsgi')\n--\n\n"
+"The C event engine with its applications; for greenloop's own use.\n\n"
+"  loop          the running (or soon running) loop of this thread\n"
+"  apps          list of (prefix, application); '' is the default\n"
+"  report        called with (text, exception or None)\n"
+"  on_interrupt  called when an application raised KeyboardInterrupt\n"
+"  on_drained    called when, after drain(), the last connection has gone\n"
+"  errors        the wsgi.errors stream\n"
+"  options       {name: int} of the rows of options()");
+
+struct engine_args {
+    PyObject *loop, *apps, *options;
+    int visible, manage, log_fd;
+    const char *log_format;
+};
+
+static int
+parse_args(GlEngine *self, PyObject *args, PyObject *kwargs,
+           struct engine_args *a)
+{
+    static char *names[] = {
+        "loop",          "apps",
+        "report",        "on_interrupt",
+        "on_drained",    "errors",
+        "options",       "running_loop_visible",
+        "manage_script_name", "access_log_fd",
+        "access_log_format", NULL};
+
+    if (!PyArg_ParseTupleAndKeywords(
+            args, kwargs, "OO!$OOOO|O!ppis:Engine", names, &a->loop,
+            &PyList_Type, &a->apps, &self->report, &self->on_interrupt,
+            &self->on_drained, &self->errors, &PyDict_Type, &a->options,
+            &a->visible, &a->manage, &a->log_fd, &a->log_format)) {
+        self->report = self->on_interrupt = NULL; /* borrowed so far */
+        self->on_drained = self->errors = NULL;
+        return -1;
+    }
+    Py_INCREF(self->report);
+    Py_INCREF(self->on_interrupt);
+    Py_INCREF(self->on_drained);
+    Py_INCREF(self->errors);
+    return 0;
+}
+
+static PyObject *
+engine_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    struct engine_args a = {.log_fd = -1, .log_format = "uwsgi"};
+    struct gl_options options;
+    GlEngine *self = (GlEngine *)type->tp_alloc(type, 0);
+
+    if (self == NULL) {
+        return NULL;
+    }
+    self->st = gl_state_of_type(type);
+    if (parse_args(self, args, kwargs, &a) < 0 ||
+        read_options(a.options, &options) < 0 ||
+        read_mounts(self, a.apps) < 0 ||
+        make_access_log(self, a.log_fd, a.log_format) < 0 ||
+        make_engine(self, a.loop, &options) < 0) {
+        Py_DECREF(self);
+        return NULL;
+    }
+    self->pool.visible = a.visible != 0;
+    self->manage_script_name = a.manage != 0;
+    return (PyObject *)self;
+}
+
+/* --- methods ---------------------------------------------------------- */
+
+static int
+check_open(GlEngine *self)
+{
+    if (self->engine == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "this engine is closed");
+        return -1;
+    }
+    return 0;
+}
+
+static struct gl_entrance *
+add_entrance(GlEngine *self, const char *name, const char *port)
+{
+    struct gl_entrance **all =
+        realloc(self->entrances, (self->entrance_count + 1) * sizeof(*all));
+    struct gl_entrance *entrance = calloc(1, sizeof(*entrance));
+
+    if (all != NULL) {
+        self->entrances = all;
+    }
+    if (all == NULL || entrance == NULL) {
+        free(entrance);
+        PyErr_NoMemory();
+        return NULL;
+    }
+    entrance->environ = gl_environ_base(
+        self->st, gl_transport_plain.scheme, name, port, self->errors);
+    if (entrance->environ == NULL) {
+        free(entrance);
+        return NULL;
+    }
+    self->entrances[self->entrance_count++] = entrance;
+    return entrance;
+}
+
+PyDoc_STRVAR(listen_doc,
+"listen($self, fd, server_name, server_port, /)\n--\n\n"
+"Serve the connections of a listening, non-blocking socket.\n\n"
+"  fd  stays the caller's, and open until drain() or close()\n"
+"Raises OSError if it cannot be watched.");
+
+static PyObject *
+engine_listen(PyObject *object, PyObject *args)
+{
+    GlEngine *self = (GlEngine *)object;
+    struct gl_entrance *entrance;
+    const char *name, *port;
+    int fd, error;
+
+    if (!PyArg_ParseTuple(args, "iss:listen", &fd, &name, &port) ||
+        check_open(self) < 0) {
+        return NULL;
+    }
+    entrance = add_entrance(self, name, port);
+    if (entrance == NULL) {
+        return NULL;
+    }
+    error = gl_engine_listen(self->engine, fd, &gl_transport_plain,
+                             &gl_protocol_http1, entrance);
+    if (error < 0) {
+        return gl_raise_errno(error, "cannot watch the listening socket");
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(fileno_doc,
+"fileno($self, /)\n--\n\n"
+"The descriptor that is readable when turn() has work to do.");
+
+static PyObject *
+engine_fileno(PyObject *object, PyObject *unused)
+{
+    GlEngine *self = (GlEngine *)object;
+
+    (void)unused;
+    if (check_open(self) < 0) {
+        return NULL;
+    }
+    return PyLong_FromLong(gl_engine_fd(self->engine));
+}
+
+/* A signal ends a wait early: the loop then runs Python's handlers. */
+static int
+run_turn(GlEngine *self, int timeout_ms)
+{
+    int n;
+
+    if (check_open(self) < 0) {
+        return -1;
+    }
+    Py_INCREF((PyObject *)self); /* the application may drop the server */
+    n = gl_engine_turn(self->engine, timeout_ms, &gl_budget_default);
+    Py_DECREF((PyObject *)self);
+    if (n < 0 && n != -EINTR) {
+        gl_raise_errno(n, "the event engine failed");
+        return -1;
+    }
+    return PyErr_CheckSignals();
+}
+
+PyDoc_STRVAR(turn_doc,
+"turn($self, /)\n--\n\n"
+"Run what is ready, without waiting: the callback of loop.add_reader().");
+
+static PyObject *
+engine_turn(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    if (run_turn((GlEngine *)object, 0) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(mount_select_doc,
+"mount_select($self, fd, select, /)\n--\n\n"
+"Make self.select serve for the selector with descriptor fd, whose own\n"
+"select(timeout) is asked only when that descriptor is ready.");
+
+static PyObject *
+engine_mount_select(PyObject *object, PyObject *args)
+{
+    GlEngine *self = (GlEngine *)object;
+    PyObject *select;
+    int fd, error;
+
+    if (!PyArg_ParseTuple(args, "iO:mount_select", &fd, &select) ||
+        check_open(self) < 0) {
+        return NULL;
+    }
+    error = gl_engine_set_member(self->engine, fd);
+    if (error < 0) {
+        return gl_raise_errno(error, "cannot watch the loop's selector");
+    }
+    Py_XSETREF(self->loop_select, Py_NewRef(select));
+    Py_RETURN_NONE;
+}
+
+/* Seconds to whole milliseconds, rounded up; None and huge: for ever. */
+static int
+timeout_ms_of(PyObject *timeout, int *ret_ms)
+{
+    double seconds;
+
+    if (timeout == Py_None) {
+        *ret_ms = -1;
+        return 0;
+    }
+    seconds = PyFloat_AsDouble(timeout);
+    if (seconds == -1.0 && PyErr_Occurred()) {
+        return -1;
+    }
+    *ret_ms = seconds <= 0     ? 0
+              : seconds > 86400 ? 86400000
+                                : (int)ceil(seconds * 1000);
+    return 0;
+}
+
+PyDoc_STRVAR(select_doc,
+"select($self, timeout=None, /)\n--\n\n"
+"Run a turn that waits up to `timeout` seconds, then return what the loop's\n"
+"own selector has ready: a list of (key, events).");
+
+static PyObject *
+engine_select(PyObject *object, PyObject *const *args, Py_ssize_t nargs)
+{
+    GlEngine *self = (GlEngine *)object;
+    PyObject *zero, *ready;
+    int timeout_ms;
+
+    if (timeout_ms_of(nargs > 0 ? args[0] : Py_None, &timeout_ms) < 0 ||
+        run_turn(self, timeout_ms) < 0) {
+        return NULL;
+    }
+    if (self->engine != NULL && !gl_engine_member_ready(self->engine)) {
+        return PyList_New(0);
+    }
+    zero = PyLong_FromLong(0);
+    if (zero == NULL) {
+        return NULL;
+    }
+    ready = PyObject_CallOneArg(self->loop_select, zero);
+    Py_DECREF(zero);
+    return ready;
+}
+
+PyDoc_STRVAR(drain_doc,
+"drain($self, /)\n--\n\n"
+"Stop accepting, close idle connections, end the others with their current\n"
+"request.  on_drained is called when the last one has gone.");
+
+static PyObject *
+engine_drain(PyObject *object, PyObject *unused)
+{
+    GlEngine *self = (GlEngine *)object;
+
+    (void)unused;
+    if (check_open(self) < 0) {
+        return NULL;
+    }
+    self->stopping = true;
+    gl_engine_drain(self->engine);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(throw_exit_doc,
+"throw_exit($self, final, /)\n--\n\n"
+"Throw GreenletExit into every running request.\n\n"
+"With `final`, requests may not wait any more.  Returns how many requests\n"
+"still run.");
+
+static PyObject *
+engine_throw_exit(PyObject *object, PyObject *final)
+{
+    GlEngine *self = (GlEngine *)object;
+    int truth = PyObject_IsTrue(final);
+
+    if (truth < 0 || check_open(self) < 0) {
+        return NULL;
+    }
+    self->stopping = true;
+    self->pool.no_parking = truth > 0;
+    gl_pool_throw_all(&self->pool, self->st->greenlet_exit);
+    return PyLong_FromUnsignedLong(self->pool.busy);
+}
+
+static void
+close_engine(GlEngine *self)
+{
+    if (self->engine == NULL) {
+        return;
+    }
+    self->stopping = true;
+    gl_engine_close_unused(self->engine);
+    if (gl_pool_fini(&self->pool)) {
+        Py_INCREF((PyObject *)self); /* abandoned stacks refer to it */
+        gl_engine_close_unused(self->engine);
+        return; /* its memory stays as well, for their timers */
+    }
+    gl_engine_free(self->engine);
+    self->engine = NULL;
+    gl_access_log_free(self->access_log);
+    self->access_log = NULL;
+}
+
+PyDoc_STRVAR(close_doc,
+"close($self, /)\n--\n\n"
+"Close every connection and end every core.  Not inside a request.");
+
+static PyObject *
+engine_close(PyObject *object, PyObject *unused)
+{
+    GlEngine *self = (GlEngine *)object;
+
+    (void)unused;
+    if (self->engine != NULL && self->pool.hub != NULL &&
+        self->pool.hub->current != NULL) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "the server cannot be closed inside a request; use "
+                        "loop.call_soon()");
+        return NULL;
+    }
+    close_engine(self);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(stats_doc,
+"stats($self, /)\n--\n\n"
+"Counters, as a dict of ints.");
+
+static PyObject *
+engine_stats(PyObject *object, PyObject *unused)
+{
+    GlEngine *self = (GlEngine *)object;
+    struct gl_engine_stats s;
+
+    (void)unused;
+    if (check_open(self) < 0) {
+        return NULL;
+    }
+    s = gl_engine_stats(self->engine);
+    return Py_BuildValue(
+        "{sK sK sK sK sK sI sI sI sI sI sK}", "accepted",
+        (unsigned long long)s.accepted, "requests",
+        (unsigned long long)s.requests, "refused",
+        (unsigned long long)s.refused, "queued",
+        (unsigned long long)s.queued, "turns", (unsigned long long)s.turns,
+        "connections", s.connections, "running", s.running, "waiting",
+        s.waiting, "cores", self->pool.made, "busy", self->pool.busy,
+        "retired", (unsigned long long)self->pool.retired);
+}
+
+/* --- type ------------------------------------------------------------- */
+
+static int
+engine_traverse(PyObject *object, visitproc visit, void *arg)
+{
+    GlEngine *self = (GlEngine *)object;
+
+    Py_VISIT(Py_TYPE(object));
+    for (size_t i = 0; i < self->mount_count; i++) {
+        Py_VISIT(self->mounts[i].app);
+    }
+    for (size_t i = 0; i < self->entrance_count; i++) {
+        Py_VISIT(self->entrances[i]->environ);
+    }
+    Py_VISIT(self->errors);
+    Py_VISIT(self->report);
+    Py_VISIT(self->on_interrupt);
+    Py_VISIT(self->on_drained);
+    Py_VISIT(self->loop_select);
+    return 0;
+}
+
+static int
+engine_clear(PyObject *object)
+{
+    GlEngine *self = (GlEngine *)object;
+
+    Py_CLEAR(self->errors);
+    Py_CLEAR(self->loop_select);
+    return 0; /* the rest is still called while the engine is closed */
+}
+
+static void
+engine_dealloc(PyObject *object)
+{
+    GlEngine *self = (GlEngine *)object;
+    PyTypeObject *type = Py_TYPE(object);
+
+    PyObject_GC_UnTrack(object);
+    close_engine(self);
+    for (size_t i = 0; i < self->mount_count; i++) {
+        Py_DECREF(self->mounts[i].prefix);
+        Py_DECREF(self->mounts[i].app);
+    }
+    free(self->mounts);
+    for (size_t i = 0; i < self->entrance_count; i++) {
+        Py_DECREF(self->entrances[i]->environ);
+        free(self->entrances[i]);
+    }
+    free(self->entrances);
+    (void)engine_clear(object);
+    Py_CLEAR(self->report);
+    Py_CLEAR(self->on_interrupt);
+    Py_CLEAR(self->on_drained);
+    type->tp_free(object);
+    Py_DECREF(type);
+}
+
+static PyMethodDef engine_methods[] = {
+    {"listen", engine_listen, METH_VARARGS, listen_doc},
+    {"fileno", engine_fileno, METH_NOARGS, fileno_doc},
+    {"turn", engine_turn, METH_NOARGS, turn_doc},
+    {"mount_select", engine_mount_select, METH_VARARGS, mount_select_doc},
+    {"select", (PyCFunction)(void (*)(void))engine_select, METH_FASTCALL,
+     select_doc},
+    {"drain", engine_drain, METH_NOARGS, drain_doc},
+    {"throw_exit", engine_throw_exit, METH_O, throw_exit_doc},
+    {"close", engine_close, METH_NOARGS, close_doc},
+    {"stats", engine_stats, METH_NOARGS, stats_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot engine_slots[] = {
+    {Py_tp_doc, (void *)engine_doc},
+    {Py_tp_new, (void *)engine_new},
+    {Py_tp_dealloc, (void *)engine_dealloc},
+    {Py_tp_traverse, (void *)engine_traverse},
+    {Py_tp_clear, (void *)engine_clear},
+    {Py_tp_methods, engine_methods},
+    {0, NULL},
+};
+
+static PyType_Spec engine_spec = {
+    .name = "greenloop._core.Engine",
+    .basicsize = sizeof(GlEngine),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .slots = engine_slots,
+};
+
+int
+gl_engine_type_init(PyObject *module, struct gl_state *st)
+{
+    st->engine_type =
+        (PyTypeObject *)PyType_FromModuleAndSpec(module, &engine_spec, NULL);
+    return st->engine_type == NULL
+               ? -1
+               : PyModule_AddObjectRef(module, "Engine",
+                                       (PyObject *)st->engine_type);
+}

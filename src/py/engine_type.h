@@ -1,0 +1,60 @@
+/* engine_type.h - the Engine object, as the gateway sees it.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GL_PY_ENGINE_TYPE_H
+#define GL_PY_ENGINE_TYPE_H
+
+#include "py/core.h"
+
+#ifndef GL_VERSION
+#error "GL_VERSION is set by the build"
+#endif
+
+/* An application and where it is mounted. */
+struct gl_mount {
+    PyObject *prefix; /* strong str, "" or "/p" */
+    PyObject *app;    /* strong */
+};
+
+/* What listeners carry as `user`. */
+struct gl_entrance {
+    PyObject *environ; /* strong: the base of its requests' environs */
+};
+
+typedef struct {
+    PyObject_HEAD
+    struct gl_state *st;       /* borrowed from the module */
+    struct gl_engine *engine;  /* owned; NULL once closed */
+    struct gl_pool pool;
+    struct gl_mount *mounts;   /* owned, longest prefix first */
+    size_t mount_count;
+    struct gl_entrance **entrances; /* owned */
+    size_t entrance_count;
+    struct gl_access_log *access_log; /* owned; NULL: none */
+    PyObject *errors;       /* strong: wsgi.errors */
+    PyObject *report;       /* strong: report(text, exception or None) */
+    PyObject *on_interrupt; /* strong: called for a KeyboardInterrupt */
+    PyObject *on_drained;   /* strong: called when draining is over */
+    PyObject *loop_select;  /* strong: the loop's own select, or NULL */
+    PyThreadState *waiting; /* while the GIL is released */
+    bool manage_script_name;
+    bool cancel_on_disconnect;
+    bool stopping;
+} GlEngine;
+
+/* The engine object whose pool this is. */
+GlEngine *gl_engine_of_pool(struct gl_pool *pool);
+/* Tells `report` about the current exception (cleared) or, with none set,
+ * just the text. */
+void gl_engine_report(GlEngine *self, const char *text);
+int gl_engine_type_init(PyObject *module, struct gl_state *st);
+
+/* --- gateway.c --- */
+
+/* Runs the application for core's request: gl_pool.serve. */
+void gl_gateway_serve(struct gl_core *core);
+/* Frees what the gateway keeps on a core. */
+void gl_gateway_free_kit(void *kit);
+
+#endif

@@ -1,0 +1,119 @@
+/* exchange.h - one WSGI exchange: what the objects that an application gets
+ * for a request share.
+ *
+ * A GlExchange outlives its request if the application keeps start_response
+ * or wsgi.input; from then on `core` and `req` are NULL and every use of
+ * those objects raises.  Each core has one kit of such objects and uses it
+ * again if nobody else holds any of them.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GL_PY_EXCHANGE_H
+#define GL_PY_EXCHANGE_H
+
+#include "base/buf.h"
+#include "engine/request.h"
+#include "py/core.h"
+#include "py/engine_type.h"
+
+#include <sys/uio.h>
+
+typedef struct {
+    PyObject_HEAD
+    struct gl_state *st;     /* borrowed from the module */
+    struct gl_core *core;    /* borrowed; NULL once the request ended */
+    struct gl_request *req;  /* borrowed; NULL once the request ended */
+    PyObject *method, *uri;  /* strong str; for logs */
+    PyObject *referer, *agent; /* strong str or NULL; for the access log */
+    char *head;              /* owned: the answer's head so far */
+    size_t head_n, head_cap;
+    uint64_t length;         /* Content-Length, if has_length */
+    uint64_t body_sent;
+    uint32_t fields;
+    uint32_t vars, vars_bytes;
+    int status;
+    int refusal; /* what a failed read of the body calls for, or 0 */
+    bool started;    /* start_response was called */
+    bool head_sent;  /* at least tried to */
+    bool has_length, has_date, has_server;
+    bool wants_close; /* the application asked for it */
+    bool chunked;
+    bool no_body; /* HEAD, 204, 304 */
+    bool writing;
+    bool fileno_given;
+} GlExchange;
+
+/* What an application can hold of an exchange. */
+typedef struct {
+    PyObject_HEAD
+    GlExchange *x; /* strong */
+    vectorcallfunc vectorcall;
+} GlHandle;
+
+typedef struct {
+    PyObject_HEAD
+    GlExchange *x; /* strong */
+    struct gl_buf ahead; /* read from the request, not yet by the caller */
+} GlInput;
+
+struct gl_kit {
+    GlExchange *x;         /* all strong */
+    PyObject *start_response;
+    PyObject *write;
+    PyObject *departed;
+    PyObject *input;
+};
+
+/* The request of a live exchange in the calling thread, or NULL with
+ * RuntimeError set. */
+struct gl_request *gl_exchange_request(GlExchange *x);
+/* Raises what a failed gl_request_read/send means; remembers the status that
+ * it calls for.  Returns -1. */
+int gl_exchange_fail(GlExchange *x, int error);
+/* Parks until reading (or writing) the request is worth trying.  0 or -1. */
+int gl_exchange_wait(GlExchange *x, bool for_write);
+
+/* --- response.c --- */
+
+/* start_response: checks and writes the head, without what depends on the
+ * body.  exc_info may be NULL or None.  0 or -1. */
+int gl_response_start(GlExchange *x, PyObject *status, PyObject *fields,
+                      PyObject *exc_info);
+/* Forgets the head and begins one of the server's own, text/plain. */
+int gl_response_start_own(GlExchange *x, int status);
+/* Sends one piece of the body, with the head before it if that was not sent;
+ * with `last` nothing follows.  The bytes may be empty.  0 or -1. */
+int gl_response_send(GlExchange *x, const char *bytes, size_t n, bool last);
+/* The same for all items of a list or tuple of bytes. */
+int gl_response_send_sequence(GlExchange *x, PyObject *items);
+/* Sends an open file from its current position to its end, or as much as
+ * Content-Length says.  Returns 1; 0 if it is no regular file or cannot be
+ * sent this way (nothing was sent); or -1. */
+int gl_response_send_file(GlExchange *x, PyObject *file);
+
+/* --- handle_types.c, input_type.c, file_wrapper_type.c --- */
+
+int gl_handle_types_init(PyObject *module, struct gl_state *st);
+int gl_input_type_init(PyObject *module, struct gl_state *st);
+int gl_file_wrapper_type_init(PyObject *module, struct gl_state *st);
+/* The file of a file_wrapper (borrowed). */
+PyObject *gl_file_wrapper_file(PyObject *wrapper);
+/* Makes a kit with a fresh exchange; all or nothing.  0 or -1. */
+int gl_kit_init(struct gl_kit *kit, struct gl_state *st);
+void gl_kit_clear(struct gl_kit *kit);
+/* Nobody but the kit holds any of its objects. */
+bool gl_kit_is_private(const struct gl_kit *kit);
+
+/* --- environ.c --- */
+
+/* The environ every request of a listener begins with; a new reference. */
+PyObject *gl_environ_base(struct gl_state *st, const char *scheme,
+                          const char *server_name, const char *server_port,
+                          PyObject *errors);
+/* The environ of the exchange's request: to be called while the request's
+ * head is valid.  Fills the exchange's method, uri and log fields.  A new
+ * reference, or NULL. */
+PyObject *gl_environ_new(GlExchange *x, PyObject *base,
+                         const struct gl_kit *kit);
+
+#endif

@@ -1,0 +1,473 @@
+/* gateway.c - one WSGI exchange: environ in, application, answer out.
+ *
+ * PEP 3333.  Runs in the greenlet of a core; an exception of the application
+ * becomes a logged traceback and a 500, and never leaves this file.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "base/clock.h"
+#include "base/gl.h"
+#include "py/bridge.h"
+#include "py/exchange.h"
+#include "py/park.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define FAIR_NS 2000000 /* of items without a wait, then others run */
+
+/* --- kits ------------------------------------------------------------- */
+
+void
+gl_gateway_free_kit(void *kit)
+{
+    if (kit != NULL) {
+        gl_kit_clear(kit);
+        free(kit);
+    }
+}
+
+static struct gl_kit *
+kit_for(struct gl_core *core)
+{
+    struct gl_kit *kit = core->exchange;
+
+    if (kit == NULL) {
+        kit = calloc(1, sizeof(*kit));
+        if (kit == NULL) {
+            PyErr_NoMemory();
+            return NULL;
+        }
+        core->exchange = kit;
+    }
+    if (kit->x != NULL && !gl_kit_is_private(kit)) {
+        gl_kit_clear(kit); /* the application kept one: it keeps all */
+    }
+    if (kit->x == NULL && gl_kit_init(kit, core->pool->st) < 0) {
+        return NULL;
+    }
+    return kit;
+}
+
+static void
+begin(GlExchange *x, struct gl_core *core)
+{
+    x->core = core;
+    x->req = core->request;
+    x->head_n = 0;
+    x->length = x->body_sent = 0;
+    x->fields = x->vars = x->vars_bytes = 0;
+    x->status = x->refusal = 0;
+    x->started = x->head_sent = x->has_length = x->has_date = false;
+    x->has_server = x->wants_close = x->chunked = x->no_body = false;
+    x->fileno_given = false;
+}
+
+/* --- which application ------------------------------------------------ */
+
+static bool
+mount_matches(struct gl_str path, struct gl_str prefix)
+{
+    return path.n >= prefix.n && memcmp(path.p, prefix.p, prefix.n) == 0 &&
+           (prefix.n == 0 || path.n == prefix.n || path.p[prefix.n] == '/');
+}
+
+/* Moves the prefix from PATH_INFO to SCRIPT_NAME.  0 or -1. */
+static int
+shift_path(struct gl_state *st, PyObject *env, const struct gl_mount *mount,
+           struct gl_str path, size_t prefix_n)
+{
+    PyObject *rest =
+        gl_latin1((struct gl_str){path.p + prefix_n, path.n - prefix_n});
+    int error = -1;
+
+    if (rest != NULL) {
+        error = PyDict_SetItem(env, st->s_script_name, mount->prefix);
+        if (error == 0) {
+            error = PyDict_SetItem(env, st->s_path_info, rest);
+        }
+        Py_DECREF(rest);
+    }
+    return error;
+}
+
+/* The application for PATH_INFO: a borrowed reference; NULL without an
+ * exception where none is mounted. */
+static PyObject *
+find_app(GlEngine *engine, PyObject *env)
+{
+    struct gl_state *st = engine->st;
+    PyObject *path_info;
+    struct gl_str path, prefix;
+
+    if (engine->mount_count == 1 &&
+        PyUnicode_GET_LENGTH(engine->mounts[0].prefix) == 0) {
+        return engine->mounts[0].app;
+    }
+    path_info = PyDict_GetItemWithError(env, st->s_path_info);
+    if (path_info == NULL || !gl_latin1_view(path_info, &path)) {
+        return NULL;
+    }
+    for (size_t i = 0; i < engine->mount_count; i++) {
+        struct gl_mount *mount = &engine->mounts[i];
+
+        if (gl_latin1_view(mount->prefix, &prefix) &&
+            mount_matches(path, prefix)) {
+            if (engine->manage_script_name && prefix.n > 0 &&
+                shift_path(st, env, mount, path, prefix.n) < 0) {
+                return NULL;
+            }
+            return mount->app;
+        }
+    }
+    return NULL;
+}
+
+/* --- the body of the answer ------------------------------------------- */
+
+static int
+send_item(GlExchange *x, PyObject *item)
+{
+    if (!PyBytes_Check(item)) {
+        PyErr_Format(PyExc_TypeError,
+                     "the response's items must be bytes, not %.100s",
+                     Py_TYPE(item)->tp_name);
+        return -1;
+    }
+    if (PyBytes_GET_SIZE(item) == 0) {
+        return 0; /* no reason to send the head yet */
+    }
+    return gl_response_send(x, PyBytes_AS_STRING(item),
+                            (size_t)PyBytes_GET_SIZE(item), false);
+}
+
+/* Lets others run when this request has run for long. */
+static int
+be_fair(GlExchange *x, uint64_t *since_ns)
+{
+    uint64_t now = gl_clock_ns();
+
+    if (now - *since_ns < FAIR_NS) {
+        return 0;
+    }
+    *since_ns = now;
+    if (gl_park_yield(x->st) < 0) {
+        return -1;
+    }
+    return gl_exchange_request(x) != NULL ? 0 : -1;
+}
+
+/* Each item is with the kernel before the next one is asked for. */
+static int
+send_iterable(GlExchange *x, PyObject *result)
+{
+    PyObject *iterator = PyObject_GetIter(result), *item;
+    uint64_t since_ns = gl_clock_ns();
+    int error = 0;
+
+    if (iterator == NULL) {
+        return -1;
+    }
+    while (error == 0 && (item = PyIter_Next(iterator)) != NULL) {
+        error = send_item(x, item);
+        Py_DECREF(item);
+        if (x->head_sent && x->no_body) {
+            break; /* HEAD: what would follow is of no use */
+        }
+        if (error == 0) {
+            error = be_fair(x, &since_ns);
+        }
+    }
+    Py_DECREF(iterator);
+    if (error < 0 || PyErr_Occurred()) {
+        return -1;
+    }
+    return gl_response_send(x, "", 0, true);
+}
+
+static int
+respond(GlExchange *x, PyObject *result)
+{
+    if (PyList_CheckExact(result) || PyTuple_CheckExact(result)) {
+        return gl_response_send_sequence(x, result);
+    }
+    if (PyBytes_CheckExact(result)) { /* as uWSGI has it: one piece */
+        return gl_response_send(x, PyBytes_AS_STRING(result),
+                                (size_t)PyBytes_GET_SIZE(result), true);
+    }
+    if (Py_TYPE(result) == x->st->file_wrapper_type) {
+        int sent = gl_response_send_file(x, gl_file_wrapper_file(result));
+
+        if (sent != 0) {
+            return sent > 0 ? 0 : -1;
+        }
+    }
+    return send_iterable(x, result);
+}
+
+/* --- failures --------------------------------------------------------- */
+
+/* Answers with a page of the server's own.  Keeps no exception. */
+static void
+answer_own(GlExchange *x, int status)
+{
+    const char *reason = gl_http_reason(status);
+
+    if (x->head_sent || gl_exchange_request(x) == NULL ||
+        gl_response_start_own(x, status) < 0 ||
+        gl_response_send(x, reason, strlen(reason), true) < 0) {
+        PyErr_Clear(); /* the connection is closed below, in any case */
+        if (x->req != NULL) {
+            x->req->keep_alive = false;
+        }
+    }
+}
+
+/* "GET /path" for the log, with the query left to the access log. */
+static void
+request_text(GlExchange *x, const char *what, char dst[512])
+{
+    const char *method = "?", *uri = "?";
+
+    if (x->method != NULL) {
+        method = PyUnicode_AsUTF8(x->method);
+    }
+    if (x->uri != NULL) {
+        uri = PyUnicode_AsUTF8(x->uri);
+    }
+    PyErr_Clear(); /* latin-1 text always has a UTF-8 form, but for memory */
+    (void)PyOS_snprintf(dst, 512, "%s: %.16s %.400s", what,
+                        method != NULL ? method : "?",
+                        uri != NULL ? uri : "?");
+}
+
+static void
+interrupt(GlEngine *engine)
+{
+    PyObject *done = PyObject_CallNoArgs(engine->on_interrupt);
+
+    if (done == NULL) {
+        gl_engine_report(engine, "the interrupt handler failed");
+    }
+    Py_XDECREF(done);
+}
+
+/* What the exception that is set means for the answer. */
+static int
+failure_status(GlExchange *x, GlEngine *engine)
+{
+    char text[512];
+
+    if (PyErr_ExceptionMatches(x->st->greenlet_exit) && engine->stopping) {
+        PyErr_Clear();
+        request_text(x, "ended by the server's stop", text);
+        gl_engine_report(engine, text);
+        return 503;
+    }
+    if (PyErr_ExceptionMatches(x->st->client_disconnected)) {
+        PyErr_Clear(); /* nobody is there to be answered */
+        if (x->req != NULL) {
+            x->req->keep_alive = false;
+        }
+        return 0;
+    }
+    if (x->refusal != 0 && !x->head_sent) {
+        PyErr_Clear(); /* the client's fault, and it is told so */
+        return x->refusal;
+    }
+    if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+        interrupt(engine);
+    }
+    request_text(x, "error in a request", text);
+    gl_engine_report(engine, text);
+    return 500;
+}
+
+static void
+fail(GlExchange *x)
+{
+    GlEngine *engine = gl_engine_of_pool(x->core->pool);
+    int status = failure_status(x, engine);
+
+    if (x->req == NULL) {
+        return;
+    }
+    if (status == 0 || x->head_sent) {
+        x->req->keep_alive = false; /* the client sees that it's cut */
+        return;
+    }
+    if (status != 500) {
+        x->req->keep_alive = false;
+    }
+    answer_own(x, status);
+}
+
+/* PEP 3333: called however the response ended. */
+static void
+close_result(GlExchange *x, PyObject *result)
+{
+    PyObject *close, *done;
+
+    if (PyList_CheckExact(result) || PyTuple_CheckExact(result) ||
+        PyBytes_CheckExact(result)) {
+        return;
+    }
+    close = PyObject_GetAttr(result, x->st->s_close);
+    if (close == NULL && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        PyErr_Clear();
+        return;
+    }
+    done = close != NULL ? PyObject_CallNoArgs(close) : NULL;
+    Py_XDECREF(close);
+    if (done == NULL) {
+        gl_engine_report(gl_engine_of_pool(x->core->pool),
+                         "close() of a response failed");
+    }
+    Py_XDECREF(done);
+}
+
+/* --- the end ---------------------------------------------------------- */
+
+/* The loop's selector must not keep a descriptor that the next client may
+ * get. */
+static void
+forget_descriptor(GlExchange *x)
+{
+    PyObject *loop = x->core->pool->hub->loop;
+    PyObject *fd = PyLong_FromLong(gl_request_fd(x->req));
+    PyObject *const names[] = {x->st->s_remove_reader,
+                               x->st->s_remove_writer};
+
+    for (size_t i = 0; fd != NULL && i < GL_ARRAY_LEN(names); i++) {
+        PyObject *done = gl_call_method_one(loop, names[i], fd);
+
+        if (done == NULL) {
+            gl_engine_report(gl_engine_of_pool(x->core->pool),
+                             "a reader could not be removed");
+        }
+        Py_XDECREF(done);
+    }
+    Py_XDECREF(fd);
+}
+
+static struct gl_str
+text_of(PyObject *text)
+{
+    struct gl_str view = {"", 0};
+
+    if (text != NULL && PyUnicode_Check(text)) {
+        (void)gl_latin1_view(text, &view);
+    }
+    return view;
+}
+
+static void
+log_access(GlExchange *x, struct gl_access_log *log)
+{
+    struct gl_request *req = x->req;
+    uint64_t took_ns = gl_clock_ns() - req->started_ns;
+    const char *peer = gl_request_peer(req)->text;
+    const struct gl_access_entry entry = {
+        .peer = {peer, strlen(peer)},
+        .method = text_of(x->method),
+        .uri = text_of(x->uri),
+        .protocol = text_of(req->minor > 0 ? x->st->s_http_11
+                                           : x->st->s_http_10),
+        .referer = text_of(x->referer),
+        .user_agent = text_of(x->agent),
+        .vars = x->vars,
+        .vars_bytes = x->vars_bytes,
+        .body_bytes = x->body_sent,
+        .head_bytes = (uint32_t)x->head_n,
+        .head_fields = x->fields,
+        .micros = (uint32_t)(took_ns / 1000),
+        .switches = x->core->switches,
+        .core = x->core->id,
+        .status = x->status,
+    };
+
+    gl_access_log_add(log, &entry);
+    gl_engine_note_access(x->core->pool->engine);
+}
+
+static void
+finish(GlExchange *x, struct gl_kit *kit)
+{
+    struct gl_core *core = x->core;
+    struct gl_access_log *log = gl_engine_access_log(core->pool->engine);
+    struct gl_request *req = x->req;
+    bool whole = !x->has_length || x->no_body || x->body_sent == x->length;
+
+    if (req != NULL) {
+        if (x->fileno_given) {
+            forget_descriptor(x);
+        }
+        if (log != NULL) {
+            log_access(x, log);
+        }
+    }
+    x->core = NULL;
+    x->req = NULL;
+    Py_CLEAR(x->method);
+    Py_CLEAR(x->uri);
+    Py_CLEAR(x->referer);
+    Py_CLEAR(x->agent);
+    gl_buf_fini(&((GlInput *)kit->input)->ahead);
+    if (core->request != NULL) {
+        core->request = NULL;
+        gl_request_finish(req, whole);
+    }
+}
+
+/* Calls the application and sends its answer.  The result is closed before
+ * the environ goes, which it may use. */
+static void
+exchange(GlExchange *x, GlEngine *engine, PyObject *env, struct gl_kit *kit)
+{
+    PyObject *app = find_app(engine, env);
+    PyObject *args[2] = {env, kit->start_response};
+    PyObject *result;
+
+    if (app == NULL) {
+        if (PyErr_Occurred()) {
+            fail(x);
+        } else {
+            answer_own(x, 404);
+        }
+        return;
+    }
+    result = PyObject_Vectorcall(app, args, 2, NULL);
+    if (result == NULL || respond(x, result) < 0) {
+        fail(x);
+    }
+    if (result != NULL) {
+        close_result(x, result);
+        Py_DECREF(result);
+    }
+}
+
+void
+gl_gateway_serve(struct gl_core *core)
+{
+    GlEngine *engine = gl_engine_of_pool(core->pool);
+    const struct gl_entrance *entrance =
+        gl_request_listener_user(core->request);
+    struct gl_kit *kit = kit_for(core);
+    PyObject *env;
+
+    if (kit == NULL) {
+        gl_engine_report(engine, "a request could not be started");
+        gl_request_finish(core->request, false);
+        core->request = NULL;
+        return;
+    }
+    begin(kit->x, core);
+    env = gl_environ_new(kit->x, entrance->environ, kit);
+    if (env != NULL) {
+        exchange(kit->x, engine, env, kit);
+        Py_DECREF(env);
+    } else {
+        fail(kit->x);
+    }
+    finish(kit->x, kit);
+}

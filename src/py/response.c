@@ -1,0 +1,708 @@
+/* response.c - the answer of an application: checked, framed, sent.
+ *
+ * PEP 3333 ("The start_response() Callable"), RFC 9110 section 5 for field
+ * syntax, RFC 9112 sections 4, 6 and 7 for the framing.  The head is written
+ * to memory when start_response is called, and completed with what depends
+ * on the body when the first byte of the body is there.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "py/exchange.h"
+
+#include "base/clock.h"
+#include "base/gl.h"
+#include "engine/engine.h"
+#include "proto/http1_write.h"
+#include "proto/http_tables.h"
+#include "py/park.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#define HEAD_FIRST_BYTES 512
+#define HEAD_MAX_BYTES (1 << 20)
+#define IOV_ITEMS 64              /* items of a list sent at once */
+#define FILE_PIECE_BYTES (1 << 20)
+#define FAIR_NS 2000000 /* of sending without a pause, then others run */
+
+/* --- building the head ------------------------------------------------ */
+
+/* Room for n more bytes of the head, or NULL with an exception set. */
+static char *
+head_room(GlExchange *x, size_t n)
+{
+    size_t cap = x->head_cap > 0 ? x->head_cap : HEAD_FIRST_BYTES;
+    char *head;
+
+    while (cap < x->head_n + n) {
+        cap *= 2;
+    }
+    if (cap > HEAD_MAX_BYTES) {
+        PyErr_Format(PyExc_ValueError,
+                     "the response's headers are over %d bytes",
+                     HEAD_MAX_BYTES);
+        return NULL;
+    }
+    if (cap > x->head_cap) {
+        head = realloc(x->head, cap);
+        if (head == NULL) {
+            PyErr_NoMemory();
+            return NULL;
+        }
+        x->head = head;
+        x->head_cap = cap;
+    }
+    return x->head + x->head_n;
+}
+
+static int
+head_add(GlExchange *x, const char *bytes, size_t n)
+{
+    char *dst = head_room(x, n);
+
+    if (dst == NULL) {
+        return -1;
+    }
+    memcpy(dst, bytes, n);
+    x->head_n += n;
+    return 0;
+}
+
+static int
+head_add_text(GlExchange *x, const char *text)
+{
+    return head_add(x, text, strlen(text));
+}
+
+static int
+head_add_field(GlExchange *x, struct gl_str name, struct gl_str value)
+{
+    char *dst = head_room(x, name.n + value.n + 4);
+
+    if (dst == NULL) {
+        return -1;
+    }
+    memcpy(dst, name.p, name.n);
+    memcpy(dst + name.n, ": ", 2);
+    memcpy(dst + name.n + 2, value.p, value.n);
+    memcpy(dst + name.n + 2 + value.n, "\r\n", 2);
+    x->head_n += name.n + value.n + 4;
+    return 0;
+}
+
+static void
+head_reset(GlExchange *x)
+{
+    x->head_n = 0;
+    x->fields = 0;
+    x->length = 0;
+    x->has_length = x->has_date = x->has_server = false;
+    x->wants_close = false;
+}
+
+/* --- checks ----------------------------------------------------------- */
+
+static int
+view(PyObject *text, const char *what, struct gl_str *ret)
+{
+    if (!PyUnicode_Check(text)) {
+        PyErr_Format(PyExc_TypeError, "%s must be str, not %.100s", what,
+                     Py_TYPE(text)->tp_name);
+        return -1;
+    }
+    if (!gl_latin1_view(text, ret)) {
+        PyErr_Format(PyExc_ValueError,
+                     "%s has characters outside of latin-1: %R", what, text);
+        return -1;
+    }
+    if (!gl_http_is_value(*ret)) {
+        PyErr_Format(PyExc_ValueError,
+                     "%s has control characters, which could split the "
+                     "response: %R",
+                     what, text);
+        return -1;
+    }
+    return 0;
+}
+
+static int
+parse_status(GlExchange *x, PyObject *status, struct gl_str *ret_text)
+{
+    struct gl_str s;
+    int code;
+
+    if (view(status, "the status", &s) < 0) {
+        return -1;
+    }
+    if (s.n < 3 || !(gl_http_class[(uint8_t)s.p[0]] & GL_CLASS_DIGIT) ||
+        !(gl_http_class[(uint8_t)s.p[1]] & GL_CLASS_DIGIT) ||
+        !(gl_http_class[(uint8_t)s.p[2]] & GL_CLASS_DIGIT) ||
+        (s.n > 3 && s.p[3] != ' ')) {
+        PyErr_Format(PyExc_ValueError,
+                     "the status must be like '200 OK', not %R", status);
+        return -1;
+    }
+    code = (s.p[0] - '0') * 100 + (s.p[1] - '0') * 10 + (s.p[2] - '0');
+    if (code < 200 || code > 599) {
+        PyErr_Format(PyExc_ValueError,
+                     "the status must be between 200 and 599, not %R",
+                     status);
+        return -1;
+    }
+    x->status = code;
+    *ret_text = s;
+    return 0;
+}
+
+static int
+parse_length(GlExchange *x, struct gl_str value)
+{
+    uint64_t length = 0;
+
+    for (size_t i = 0; i < value.n; i++) {
+        if (!(gl_http_class[(uint8_t)value.p[i]] & GL_CLASS_DIGIT) ||
+            length > (UINT64_MAX - 9) / 10) {
+            value.n = 0;
+            break;
+        }
+        length = length * 10 + (uint64_t)(value.p[i] - '0');
+    }
+    if (value.n == 0 || x->has_length) {
+        PyErr_SetString(PyExc_ValueError,
+                        value.n == 0
+                            ? "Content-Length is not a number"
+                            : "Content-Length was given twice");
+        return -1;
+    }
+    x->has_length = true;
+    x->length = length;
+    return 0;
+}
+
+static int
+hop_by_hop(struct gl_str name)
+{
+    PyErr_Format(PyExc_ValueError,
+                 "%.100s is the server's to set, not the application's "
+                 "(PEP 3333: hop-by-hop)",
+                 gl_field_name(gl_field_lookup(name)).p);
+    return -1;
+}
+
+/* Takes one field of the application's.  0 or -1. */
+static int
+add_field(GlExchange *x, struct gl_str name, struct gl_str value)
+{
+    x->fields++;
+    switch (gl_field_lookup(name)) {
+    case GL_FIELD_CONTENT_LENGTH:
+        /* Written with the framing; a 204 has none (RFC 9110, 8.6). */
+        return parse_length(x, value);
+    case GL_FIELD_CONNECTION:
+        /* A common wish of applications, though PEP 3333 forbids it. */
+        if (gl_http_list_has(value, GL_STR("close"))) {
+            x->wants_close = true;
+            return 0;
+        }
+        return gl_http_equals(value, GL_STR("keep-alive"))
+                   ? 0
+                   : hop_by_hop(name);
+    case GL_FIELD_KEEP_ALIVE:
+    case GL_FIELD_TE:
+    case GL_FIELD_TRAILER:
+    case GL_FIELD_TRANSFER_ENCODING:
+    case GL_FIELD_UPGRADE:
+        return hop_by_hop(name);
+    case GL_FIELD_DATE:
+        x->has_date = true;
+        break;
+    case GL_FIELD_SERVER:
+        x->has_server = true;
+        break;
+    default:
+        break;
+    }
+    return head_add_field(x, name, value);
+}
+
+static int
+add_pair(GlExchange *x, PyObject *pair)
+{
+    struct gl_str name, value;
+
+    if (!PyTuple_Check(pair) || PyTuple_GET_SIZE(pair) != 2) {
+        PyErr_SetString(PyExc_TypeError,
+                        "headers must be a list of (name, value) tuples");
+        return -1;
+    }
+    if (view(PyTuple_GET_ITEM(pair, 0), "a header name", &name) < 0 ||
+        view(PyTuple_GET_ITEM(pair, 1), "a header value", &value) < 0) {
+        return -1;
+    }
+    if (!gl_http_is_token(name)) {
+        PyErr_Format(PyExc_ValueError, "not a header name: %R",
+                     PyTuple_GET_ITEM(pair, 0));
+        return -1;
+    }
+    return add_field(x, name, value);
+}
+
+static int
+write_head(GlExchange *x, PyObject *status, PyObject *fields)
+{
+    struct gl_str text;
+
+    head_reset(x);
+    if (parse_status(x, status, &text) < 0 ||
+        head_add(x, "HTTP/1.1 ", 9) < 0 || head_add(x, text.p, text.n) < 0 ||
+        head_add_text(x, text.n == 3 ? " \r\n" : "\r\n") < 0) {
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(fields); i++) {
+        if (add_pair(x, PyList_GET_ITEM(fields, i)) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int
+raise_again(PyObject *exc_info)
+{
+    struct gl_exc exc = {0};
+
+    if (!PyTuple_Check(exc_info) || PyTuple_GET_SIZE(exc_info) != 3) {
+        PyErr_SetString(PyExc_TypeError,
+                        "exc_info must be what sys.exc_info() returns");
+        return -1;
+    }
+    exc.type = Py_NewRef(PyTuple_GET_ITEM(exc_info, 0));
+    exc.value = Py_NewRef(PyTuple_GET_ITEM(exc_info, 1));
+    exc.traceback = PyTuple_GET_ITEM(exc_info, 2) == Py_None
+                        ? NULL
+                        : Py_NewRef(PyTuple_GET_ITEM(exc_info, 2));
+    if (!PyExceptionInstance_Check(exc.value)) {
+        gl_exc_clear(&exc);
+        PyErr_SetString(PyExc_TypeError,
+                        "exc_info must be what sys.exc_info() returns");
+        return -1;
+    }
+    gl_exc_restore(&exc);
+    return -1;
+}
+
+int
+gl_response_start(GlExchange *x, PyObject *status, PyObject *fields,
+                  PyObject *exc_info)
+{
+    if (exc_info == Py_None) {
+        exc_info = NULL;
+    }
+    if (x->head_sent && exc_info != NULL) {
+        return raise_again(exc_info);
+    }
+    if (x->head_sent || (x->started && exc_info == NULL)) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "start_response was called again without exc_info");
+        return -1;
+    }
+    if (!PyList_Check(fields)) {
+        PyErr_Format(PyExc_TypeError,
+                     "headers must be a list of tuples, not %.100s",
+                     Py_TYPE(fields)->tp_name);
+        return -1;
+    }
+    x->started = write_head(x, status, fields) == 0;
+    return x->started ? 0 : -1;
+}
+
+int
+gl_response_start_own(GlExchange *x, int status)
+{
+    char line[128];
+
+    (void)snprintf(line, sizeof(line),
+                   "HTTP/1.1 %d %s\r\n"
+                   "Content-Type: text/plain; charset=utf-8\r\n",
+                   status, gl_http_reason(status));
+    head_reset(x);
+    x->status = status;
+    x->fields = 1;
+    x->started = head_add_text(x, line) == 0;
+    return x->started ? 0 : -1;
+}
+
+/* --- completing the head ---------------------------------------------- */
+
+static int
+add_length(GlExchange *x)
+{
+    char digits[20];
+    size_t n = gl_http1_decimal(digits, x->length);
+
+    return head_add_field(x, GL_STR("Content-Length"),
+                          (struct gl_str){digits, n});
+}
+
+/* Chooses how the end of the body is told, and says so. */
+static int
+add_framing(GlExchange *x)
+{
+    struct gl_request *req = x->req;
+    bool bodiless = x->status == 204 || x->status == 304;
+    bool keep;
+
+    x->no_body = req->head_only || bodiless;
+    x->chunked = !x->has_length && !x->no_body && req->minor > 0;
+    keep = gl_request_keeps(req) && !x->wants_close &&
+           (x->has_length || x->chunked || x->no_body);
+    req->keep_alive = keep;
+    if (x->has_length && x->status != 204 && add_length(x) < 0) {
+        return -1;
+    }
+    if (x->chunked && head_add_text(x, "Transfer-Encoding: chunked\r\n") < 0) {
+        return -1;
+    }
+    if (!keep) {
+        return head_add_text(x, "Connection: close\r\n");
+    }
+    return req->minor == 0 ? head_add_text(x, "Connection: keep-alive\r\n")
+                           : 0;
+}
+
+static int
+complete_head(GlExchange *x)
+{
+    struct gl_engine *e = x->core->pool->engine;
+
+    if (!x->started) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "the application sent a body before it called "
+                        "start_response");
+        return -1;
+    }
+    if (add_framing(x) < 0 ||
+        (!x->has_date &&
+         head_add_field(x, GL_STR("Date"),
+                        (struct gl_str){gl_engine_date(e), GL_DATE_BYTES}) <
+             0) ||
+        (!x->has_server && head_add_text(x, "Server: greenloop\r\n") < 0)) {
+        return -1;
+    }
+    return head_add(x, "\r\n", 2);
+}
+
+/* --- sending ---------------------------------------------------------- */
+
+/* Drops the first n bytes of what *iov points at. */
+static void
+advance(struct iovec **iov, int *count, size_t n)
+{
+    while (*count > 0 && n >= (*iov)->iov_len) {
+        n -= (*iov)->iov_len;
+        (*iov)++;
+        (*count)--;
+    }
+    if (*count > 0) {
+        (*iov)->iov_base = (char *)(*iov)->iov_base + n;
+        (*iov)->iov_len -= n;
+    }
+}
+
+/* Sends all of it, parking while the socket is full.  0 or -1. */
+static int
+send_all(GlExchange *x, struct iovec *iov, int count, bool last)
+{
+    while (count > 0) {
+        ssize_t n = gl_request_send(x->req, iov, count, last);
+
+        if (n >= 0) {
+            advance(&iov, &count, (size_t)n);
+        } else if (n != -EAGAIN) {
+            return gl_exchange_fail(x, (int)n);
+        }
+        if (count > 0 && gl_exchange_wait(x, true) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Counts n more bytes of the body against the promised length.  Returns how
+ * many of them may be sent. */
+static size_t
+count_body(GlExchange *x, size_t n)
+{
+    if (x->has_length && n > x->length - x->body_sent) {
+        n = (size_t)(x->length - x->body_sent);
+        x->req->keep_alive = false;
+        gl_engine_report(gl_engine_of_pool(x->core->pool),
+                         "the response is longer than its Content-Length: "
+                         "cut");
+    }
+    x->body_sent += n;
+    return n;
+}
+
+static void
+add_iov(struct iovec *iov, int *count, const char *bytes, size_t n)
+{
+    if (n > 0) {
+        iov[*count].iov_base = (void *)(uintptr_t)bytes;
+        iov[*count].iov_len = n;
+        (*count)++;
+    }
+}
+
+/* Puts the head in front, if it was not sent.  0 or -1. */
+static int
+begin_sending(GlExchange *x, struct iovec *iov, int *count)
+{
+    if (x->head_sent) {
+        return 0;
+    }
+    if (complete_head(x) < 0) {
+        return -1;
+    }
+    x->head_sent = true;
+    add_iov(iov, count, x->head, x->head_n);
+    return 0;
+}
+
+int
+gl_response_send(GlExchange *x, const char *bytes, size_t n, bool last)
+{
+    struct iovec iov[4];
+    char chunk[GL_CHUNK_HEAD_BYTES];
+    int count = 0;
+
+    if (!x->head_sent && last && x->started && !x->has_length) {
+        x->has_length = true; /* all of the body is here */
+        x->length = n;
+        if (x->status == 304) {
+            x->has_length = false; /* its length is that of a 200 */
+        }
+    }
+    if (begin_sending(x, iov, &count) < 0) {
+        return -1;
+    }
+    n = x->no_body ? 0 : count_body(x, n);
+    if (x->chunked && n > 0) {
+        add_iov(iov, &count, chunk, gl_http1_chunk_head(chunk, n));
+    }
+    add_iov(iov, &count, bytes, n);
+    if (x->chunked) {
+        if (last) {
+            add_iov(iov, &count, n > 0 ? "\r\n0\r\n\r\n" : "0\r\n\r\n",
+                    n > 0 ? 7 : 5);
+        } else if (n > 0) {
+            add_iov(iov, &count, "\r\n", 2);
+        }
+    }
+    return send_all(x, iov, count, last);
+}
+
+/* Sum of the items' sizes, or -1 with TypeError for one that isn't bytes. */
+static Py_ssize_t
+total_size(PyObject *items)
+{
+    Py_ssize_t total = 0;
+
+    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items); i++) {
+        PyObject *item = PySequence_Fast_GET_ITEM(items, i);
+
+        if (!PyBytes_Check(item)) {
+            PyErr_Format(PyExc_TypeError,
+                         "the response's items must be bytes, not %.100s",
+                         Py_TYPE(item)->tp_name);
+            return -1;
+        }
+        total += PyBytes_GET_SIZE(item);
+    }
+    return total;
+}
+
+/* Sends items[from..to) of a tuple of bytes.  0 or -1. */
+static int
+send_items(GlExchange *x, PyObject *items, Py_ssize_t from, Py_ssize_t to)
+{
+    struct iovec iov[IOV_ITEMS + 1];
+    int count = 0;
+
+    if (begin_sending(x, iov, &count) < 0) {
+        return -1;
+    }
+    for (Py_ssize_t i = from; i < to && !x->no_body; i++) {
+        PyObject *item = PyTuple_GET_ITEM(items, i);
+
+        add_iov(iov, &count, PyBytes_AS_STRING(item),
+                count_body(x, (size_t)PyBytes_GET_SIZE(item)));
+    }
+    return send_all(x, iov, count, to == PyTuple_GET_SIZE(items));
+}
+
+int
+gl_response_send_sequence(GlExchange *x, PyObject *items)
+{
+    Py_ssize_t n = PySequence_Fast_GET_SIZE(items);
+    Py_ssize_t total = total_size(items);
+    PyObject *fixed;
+    int error = 0;
+
+    if (total < 0) {
+        return -1;
+    }
+    if (n <= 1 || x->head_sent) { /* with write() used: by single pieces */
+        for (Py_ssize_t i = 0; i < n - 1 && error == 0; i++) {
+            PyObject *item = Py_NewRef(PySequence_Fast_GET_ITEM(items, i));
+
+            error = gl_response_send(x, PyBytes_AS_STRING(item),
+                                     (size_t)PyBytes_GET_SIZE(item), false);
+            Py_DECREF(item);
+            if (error == 0 && PySequence_Fast_GET_SIZE(items) != n) {
+                PyErr_SetString(PyExc_RuntimeError,
+                                "the response changed while it was sent");
+                error = -1;
+            }
+        }
+        if (error == 0) {
+            PyObject *item = n > 0 ? PySequence_Fast_GET_ITEM(items, n - 1)
+                                   : x->st->empty_bytes;
+
+            Py_INCREF(item);
+            error = gl_response_send(x, PyBytes_AS_STRING(item),
+                                     (size_t)PyBytes_GET_SIZE(item), true);
+            Py_DECREF(item);
+        }
+        return error;
+    }
+    fixed = PySequence_Tuple(items); /* nobody changes it while we park */
+    if (fixed == NULL) {
+        return -1;
+    }
+    if (x->started && !x->has_length && x->status != 304) {
+        x->has_length = true;
+        x->length = (uint64_t)total;
+    }
+    for (Py_ssize_t i = 0; i < n && error == 0; i += IOV_ITEMS) {
+        error = send_items(x, fixed, i, i + IOV_ITEMS < n ? i + IOV_ITEMS : n);
+    }
+    Py_DECREF(fixed);
+    return error;
+}
+
+/* --- files ------------------------------------------------------------ */
+
+/* The descriptor and the rest of a regular file.  Returns 1, or 0 if it is
+ * none (no exception), or -1. */
+static int
+file_rest(GlExchange *x, PyObject *file, int *ret_fd, off_t *ret_at,
+          uint64_t *ret_size)
+{
+    PyObject *number = gl_call_method(file, x->st->s_fileno), *at = NULL;
+    struct stat info;
+    long long position = -1;
+    int fd = -1;
+
+    if (number != NULL) {
+        fd = PyObject_AsFileDescriptor(number);
+        at = fd >= 0 ? gl_call_method(file, x->st->s_tell) : NULL;
+    }
+    if (at != NULL) {
+        position = PyLong_AsLongLong(at);
+    }
+    Py_XDECREF(number);
+    Py_XDECREF(at);
+    if (PyErr_Occurred()) {
+        if (!PyErr_ExceptionMatches(PyExc_Exception)) {
+            return -1;
+        }
+        PyErr_Clear(); /* no file of the system's: it is read instead */
+        return 0;
+    }
+    if (position < 0 || fstat(fd, &info) < 0 || !S_ISREG(info.st_mode)) {
+        return 0;
+    }
+    *ret_fd = fd;
+    *ret_at = (off_t)position;
+    *ret_size =
+        info.st_size > position ? (uint64_t)(info.st_size - position) : 0;
+    return 1;
+}
+
+/* Lets others run when this request has sent for long.  0 or -1. */
+static int
+be_fair(GlExchange *x, uint64_t *since_ns)
+{
+    uint64_t now = gl_clock_ns();
+
+    if (now - *since_ns < FAIR_NS) {
+        return 0;
+    }
+    if (gl_park_yield(x->st) < 0 || gl_exchange_request(x) == NULL) {
+        return -1;
+    }
+    *since_ns = gl_clock_ns();
+    return 0;
+}
+
+static int
+send_file_bytes(GlExchange *x, int fd, off_t at, uint64_t size)
+{
+    uint64_t since_ns = gl_clock_ns();
+
+    while (size > 0) {
+        size_t piece = size < FILE_PIECE_BYTES ? (size_t)size
+                                               : FILE_PIECE_BYTES;
+        ssize_t n = gl_request_sendfile(x->req, fd, &at, piece);
+
+        if (n == 0) {
+            return 0; /* it shrank: the missing bytes close the connection */
+        }
+        if (n == -EAGAIN) {
+            if (gl_exchange_wait(x, true) < 0) {
+                return -1;
+            }
+            continue;
+        }
+        if (n < 0) {
+            return gl_exchange_fail(x, (int)n);
+        }
+        size -= (uint64_t)n;
+        x->body_sent += (uint64_t)n;
+        if (be_fair(x, &since_ns) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int
+gl_response_send_file(GlExchange *x, PyObject *file)
+{
+    struct iovec iov[1];
+    uint64_t size;
+    int count = 0, fd, found;
+    off_t at;
+
+    if (x->head_sent || !gl_request_has_sendfile(x->req)) {
+        return 0;
+    }
+    found = file_rest(x, file, &fd, &at, &size);
+    if (found <= 0) {
+        return found;
+    }
+    if (!x->has_length && x->started && x->status != 304) {
+        x->has_length = true;
+        x->length = size;
+    }
+    size = x->has_length && x->length < size ? x->length : size;
+    if (begin_sending(x, iov, &count) < 0 ||
+        send_all(x, iov, count, false) < 0 ||
+        (!x->no_body && send_file_bytes(x, fd, at, size) < 0)) {
+        return -1;
+    }
+    return 1;
+}

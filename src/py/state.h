@@ -1,0 +1,107 @@
+/* state.h - the module's state: types, exceptions, interned names, hooks.
+ *
+ * One per module object, so several interpreters may each have their own.
+ * Every PyObject pointer here is a strong reference, made in module.c and
+ * released by its traverse and clear.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GL_PY_STATE_H
+#define GL_PY_STATE_H
+
+#include "py/pyutil.h"
+
+#include "base/list.h"
+#include "proto/http_tables.h"
+
+/* Names used on the way of a request: X(member, "text"). */
+#define GL_NAMES(X)                                       \
+    X(add_done_callback, "add_done_callback")             \
+    X(asyncio_future_blocking, "_asyncio_future_blocking") \
+    X(call_soon, "call_soon")                             \
+    X(cancel, "cancel")                                   \
+    X(close, "close")                                     \
+    X(context, "context")                                 \
+    X(content_length, "CONTENT_LENGTH")                   \
+    X(content_type, "CONTENT_TYPE")                       \
+    X(create_task, "create_task")                         \
+    X(done, "done")                                       \
+    X(dunder_dict, "__dict__")                            \
+    X(empty, "")                                          \
+    X(fileno, "fileno")                                   \
+    X(get_loop, "get_loop")                               \
+    X(gr_context, "gr_context")                           \
+    X(http_10, "HTTP/1.0")                                \
+    X(http_11, "HTTP/1.1")                                \
+    X(http_cookie, "HTTP_COOKIE")                         \
+    X(http_host, "HTTP_HOST")                             \
+    X(m_delete, "DELETE")                                 \
+    X(m_get, "GET")                                       \
+    X(m_head, "HEAD")                                     \
+    X(m_options, "OPTIONS")                               \
+    X(m_patch, "PATCH")                                   \
+    X(m_post, "POST")                                     \
+    X(m_put, "PUT")                                       \
+    X(path_info, "PATH_INFO")                             \
+    X(query_string, "QUERY_STRING")                       \
+    X(read, "read")                                       \
+    X(remote_addr, "REMOTE_ADDR")                         \
+    X(remote_port, "REMOTE_PORT")                         \
+    X(remove_done_callback, "remove_done_callback")       \
+    X(remove_reader, "remove_reader")                     \
+    X(remove_writer, "remove_writer")                     \
+    X(request_method, "REQUEST_METHOD")                   \
+    X(request_uri, "REQUEST_URI")                         \
+    X(result, "result")                                   \
+    X(script_name, "SCRIPT_NAME")                         \
+    X(server_protocol, "SERVER_PROTOCOL")                 \
+    X(slash, "/")                                         \
+    X(switch_name, "switch")                              \
+    X(tell, "tell")                                       \
+    X(uwsgi_core, "uwsgi.core")                           \
+    X(wsgi_disconnected, "greenloop.client_disconnected") \
+    X(wsgi_input, "wsgi.input")
+
+/* Environ keys of fields that have no id are cached by their bytes. */
+#define GL_KEY_SLOTS 256
+
+struct gl_state {
+    /* types */
+    PyTypeObject *core_type;
+    PyTypeObject *departed_type;
+    PyTypeObject *engine_type;
+    PyTypeObject *exchange_type;
+    PyTypeObject *file_wrapper_type;
+    PyTypeObject *input_type;
+    PyTypeObject *start_response_type;
+    PyTypeObject *visible_type;
+    PyTypeObject *waker_type;
+    PyTypeObject *write_type;
+    /* exceptions */
+    PyObject *client_disconnected; /* greenloop.ClientDisconnected */
+    PyObject *timeout_error;       /* asyncio.TimeoutError */
+    PyObject *greenlet_exit;
+    /* asyncio hooks (design: the closed list) and predicates */
+    PyObject *set_running_loop;
+    PyObject *enter_task;
+    PyObject *leave_task;
+    PyObject *current_task;
+    PyObject *as_coroutine; /* of compat: any awaitable to a coroutine */
+    PyObject *cancelled_error; /* asyncio.CancelledError */
+    /* the environ keys of known fields, by id; NULL where there is none */
+    PyObject *field_keys[GL_FIELD_COUNT];
+    PyObject *key_cache[GL_KEY_SLOTS];
+    PyObject *empty_tuple;
+    PyObject *empty_bytes;
+#define GL_NAME_MEMBER(member, text) PyObject *s_##member;
+    GL_NAMES(GL_NAME_MEMBER)
+#undef GL_NAME_MEMBER
+    /* one struct gl_hub for each thread that runs engines */
+    struct gl_list hubs;
+};
+
+/* The state of the module that made `type` (borrowed, lives as long). */
+struct gl_state *gl_state_of_type(PyTypeObject *type);
+struct gl_state *gl_state_of_module(PyObject *module);
+
+#endif
