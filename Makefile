@@ -90,7 +90,7 @@ c-release:
 	@$(USE_TOOLS); \
 	[ -f build/c-release/build.ninja ] || $(MESON) setup build/c-release \
 	    --buildtype=release -Doptimization=2 -Dextension=false \
-	    -Dc_programs=true || exit 1; \
+	    -Dprograms=true || exit 1; \
 	$(MESON) compile -C build/c-release hello_server
 
 bench: c-release

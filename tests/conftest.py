@@ -15,6 +15,9 @@ import os
 
 import pytest
 
+# For the test of this file itself.
+pytest_plugins = ["pytester"]
+
 ALLOWED = ("not on this Python:", "seed not here:")
 
 

@@ -87,6 +87,10 @@ def describe(python: str) -> tuple[int, int]:
     return int(major), int(minor)
 
 
+def dotted(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"
+
+
 class Driver:
     """Runs the steps and adds up what they counted."""
 
@@ -107,7 +111,8 @@ class Driver:
         if status != 0 and count.failed == 0:
             count.failed = 1
         seconds = time.monotonic() - since
-        print(f"--- {title}: {count} ({seconds:.0f} s)", flush=True)
+        verdict = f"{count.failed} FAILED" if count.failed else "ok"
+        print(f"--- {title}: {verdict} ({seconds:.0f} s)", flush=True)
         self.total.add(count)
 
     def c_tests(self, tools: Path) -> None:
@@ -119,7 +124,7 @@ class Driver:
         env = {"PATH": f"{tools / 'bin'}:{os.environ['PATH']}"}
         setup = [
             *(meson, "setup", C_BUILD, "--buildtype=debugoptimized"),
-            *("-Dextension=false", "-Dc_programs=true", SANITIZE),
+            *("-Dextension=false", "-Dprograms=true", SANITIZE),
             *DEVELOPMENT,
         ]
         if (C_BUILD / "build.ninja").exists():
@@ -155,7 +160,8 @@ class Driver:
             status = run(
                 [
                     *(folder / "bin" / "python", "-m", "pytest", "tests"),
-                    *("-q", "-n", WORKERS, "--dist", "loadfile"),
+                    # Very quiet: the counts are printed at the end, once.
+                    *("-qq", "-n", WORKERS, "--dist", "loadfile"),
                     *(f"--junit-xml={junit}", *selection),
                 ],
                 env,
@@ -175,7 +181,7 @@ def whole(driver: Driver, pythons: Sequence[str], tools: Path) -> None:
     found = sorted((describe(python), python) for python in pythons)
     print("Pythons:")
     for version, python in found:
-        print("  %d.%d %s" % (*version, python), flush=True)
+        print(f"  {dotted(version)} {python}", flush=True)
     if os.environ.get("REQUIRE_PEERS") == "1" and len(found) < PEER_PYTHONS:
         driver.refuse(
             f"REQUIRE_PEERS=1 asks for {PEER_PYTHONS} CPythons, "
@@ -183,7 +189,7 @@ def whole(driver: Driver, pythons: Sequence[str], tools: Path) -> None:
         )
     driver.c_tests(tools)
     for version, python in found:
-        name = "%d.%d" % version
+        name = dotted(version)
         title = f"Python {name}"
         env: dict[str, str] = {}
         selection: list[str] = []
@@ -211,7 +217,7 @@ def check(driver: Driver, python: str, tools: Path) -> None:
     driver.pytest(
         "smoke tests, developer mode and checked allocator",
         python,
-        BUILD / ("venv-%d.%d" % describe(python)),
+        BUILD / f"venv-{dotted(describe(python))}",
         env=DEVELOPER_MODE,
         selection=["-m", "smoke"],
     )

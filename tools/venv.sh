@@ -65,7 +65,9 @@ install_tree() {
     done
     # The version stays the same from build to build: without the first
     # command the second would find nothing to do.
-    pip uninstall --quiet --yes greenloop
+    if pip show --quiet greenloop 2>/dev/null; then
+        pip uninstall --quiet --yes greenloop
+    fi
     pip install --quiet "$@" "$root"
     echo "$want" >"$stamp"
 }
