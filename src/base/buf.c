@@ -29,24 +29,22 @@ compact(struct gl_buf *b)
 static int
 reserve(struct gl_buf *b, size_t n)
 {
-    size_t len = gl_buf_len(b), cap = b->cap > 0 ? b->cap : FIRST_BYTES;
+    size_t len = gl_buf_len(b), cap = b->cap > 0 ? 2 * b->cap : FIRST_BYTES;
     char *bytes;
 
     if (b->cap - b->end >= n) {
         return 0;
     }
-    /* Only over as many consumed bytes as it moves: a queue that is filled
-     * as fast as it is emptied costs linear time. */
     if (b->start >= len && b->cap - len >= n) {
         compact(b);
         return 0;
     }
-    do {
+    while (cap - len < n) {
         if (cap > SIZE_MAX / 2) {
             return -ENOMEM;
         }
-        cap = b->cap > 0 || cap - len < n ? cap * 2 : cap;
-    } while (cap - len < n);
+        cap *= 2;
+    }
     compact(b);
     bytes = realloc(b->bytes, cap);
     if (bytes == NULL) {

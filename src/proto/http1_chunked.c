@@ -126,7 +126,7 @@ take_framing(struct gl_chunked *c, unsigned char b)
     c->state = next_state(c, b);
     c->framing++;
     if (c->framing > FRAMING_FREE_BYTES &&
-        c->framing - FRAMING_FREE_BYTES > FRAMING_PER_BODY_BYTE * c->body) {
+        (c->framing - FRAMING_FREE_BYTES) / FRAMING_PER_BODY_BYTE > c->body) {
         c->state = BAD;
     }
 }

@@ -56,53 +56,57 @@ span(size_t from, size_t to)
 }
 
 static bool
+has_class(char c, uint8_t mask)
+{
+    return gl_http_class[(uint8_t)c] & mask;
+}
+
+static bool
 is_digit(char c)
 {
-    return gl_http_class[(uint8_t)c] & GL_CLASS_DIGIT;
+    return has_class(c, GL_CLASS_DIGIT);
 }
 
 /* --- host and target -------------------------------------------------- */
 
-static bool
-is_host_byte(char c)
-{
-    /* unreserved, sub-delims and '%' (RFC 3986, section 3.2.2) */
-    return c != '\0' &&
-           ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit(c) ||
-            strchr("-._~%!$&'()*+,;=", c) != NULL);
-}
-
-/* Bytes of "[...]" at the start of s, or 0. */
+/* Bytes of a reg-name at the start of s (RFC 3986, section 3.2.2). */
 static size_t
-bracketed(struct gl_str s)
-{
-    const char *end = memchr(s.p, ']', s.n);
-    size_t n = end != NULL ? (size_t)(end - s.p) + 1 : 0;
-
-    for (size_t i = 1; i + 1 < n; i++) {
-        if (!is_host_byte(s.p[i]) && s.p[i] != ':') {
-            return 0;
-        }
-    }
-    return n > 2 ? n : 0;
-}
-
-/* uri-host [ ":" port ]; the host may be empty only if `may_be_empty`. */
-static bool
-is_authority(struct gl_str s, bool may_be_empty)
+reg_name(struct gl_str s)
 {
     size_t n = 0;
 
-    if (s.n == 0) {
-        return may_be_empty;
-    }
-    if (s.p[0] == '[') {
-        n = bracketed(s);
-    } else {
-        while (n < s.n && is_host_byte(s.p[n])) {
+    for (;;) {
+        if (n < s.n && has_class(s.p[n], GL_CLASS_HOST)) {
             n++;
+        } else if (s.n - n >= 3 && s.p[n] == '%' &&
+                   has_class(s.p[n + 1], GL_CLASS_HEX) &&
+                   has_class(s.p[n + 2], GL_CLASS_HEX)) {
+            n += 3;
+        } else {
+            return n;
         }
     }
+}
+
+/* Bytes of "[<IPv6 address>]" at the start of s, or 0. */
+static size_t
+bracketed(struct gl_str s)
+{
+    size_t n = 1;
+
+    while (n < s.n && (has_class(s.p[n], GL_CLASS_HEX) || s.p[n] == ':' ||
+                       s.p[n] == '.')) {
+        n++;
+    }
+    return n > 2 && n < s.n && s.p[n] == ']' ? n + 1 : 0;
+}
+
+/* uri-host [ ":" port ], and no user; the host is not empty. */
+static bool
+is_authority(struct gl_str s)
+{
+    size_t n = s.n > 0 && s.p[0] == '[' ? bracketed(s) : reg_name(s);
+
     if (n == 0) {
         return false;
     }
@@ -156,7 +160,7 @@ absolute_form(struct gl_head *head, const char *bytes, struct gl_str target)
         n++;
     }
     authority = (struct gl_str){target.p + scheme, n - scheme};
-    if (!is_authority(authority, false)) {
+    if (!is_authority(authority)) {
         return GL_HEAD_BAD;
     }
     head->authority =
@@ -204,7 +208,7 @@ parse_version(struct gl_head *head, const char *p, size_t n)
 static size_t
 class_run(const char *bytes, size_t at, size_t end, uint8_t mask)
 {
-    while (at < end && (gl_http_class[(uint8_t)bytes[at]] & mask)) {
+    while (at < end && has_class(bytes[at], mask)) {
         at++;
     }
     return at;
@@ -212,8 +216,7 @@ class_run(const char *bytes, size_t at, size_t end, uint8_t mask)
 
 /* method SP request-target SP HTTP-version (RFC 9112, section 3). */
 static enum gl_head_result
-parse_request_line(struct gl_head *head, const char *bytes, size_t at,
-                   size_t end)
+request_line(struct gl_head *head, const char *bytes, size_t at, size_t end)
 {
     size_t method_end = class_run(bytes, at, end, GL_CLASS_TOKEN);
     size_t target_end;
@@ -253,10 +256,12 @@ take_length(struct gl_head *head, struct gl_str value)
         return GL_HEAD_BAD;
     }
     for (size_t i = 0; i < value.n; i++) {
-        if (!is_digit(value.p[i]) || length > (INT64_MAX - 9) / 10) {
+        uint64_t digit = (uint64_t)(value.p[i] - '0');
+
+        if (!is_digit(value.p[i]) || length > (INT64_MAX - digit) / 10) {
             return GL_HEAD_BAD;
         }
-        length = length * 10 + (uint64_t)(value.p[i] - '0');
+        length = length * 10 + digit;
     }
     head->seen |= SEEN_LENGTH;
     head->has_length = true;
@@ -264,22 +269,61 @@ take_length(struct gl_head *head, struct gl_str value)
     return GL_HEAD_MORE;
 }
 
-/* Only "chunked", once: everything else two parsers could read differently,
- * or is a coding that we do not have (RFC 9112, section 6.1). */
+/* What to answer to a list of codings other than "chunked" alone: it may be
+ * one that we lack, or one that two parsers would read differently. */
+static enum gl_head_result
+refuse_codings(struct gl_str list)
+{
+    struct gl_str item;
+
+    while (gl_http_list_next(&list, &item)) {
+        bool last = list.n == 0;
+
+        if (item.n == 0 || !has_class(item.p[0], GL_CLASS_TOKEN) ||
+            (!last && gl_http_equals(item, GL_STR("chunked")))) {
+            return GL_HEAD_BAD;
+        }
+    }
+    return GL_HEAD_NOT_IMPLEMENTED;
+}
+
+/* RFC 9112, section 6.1. */
 static enum gl_head_result
 take_coding(struct gl_head *head, struct gl_str value)
 {
-    if (head->seen & SEEN_CODING) {
+    if (head->minor == 0 || value.n == 0 || (head->seen & SEEN_CODING)) {
         return GL_HEAD_BAD;
     }
-    head->seen |= SEEN_CODING;
-    if (gl_http_equals(value, GL_STR("chunked"))) {
-        head->chunked = true;
-        return GL_HEAD_MORE;
+    if (!gl_http_equals(value, GL_STR("chunked"))) {
+        return refuse_codings(value);
     }
-    return value.n == 0 || gl_http_list_has(value, GL_STR("chunked"))
-               ? GL_HEAD_BAD
-               : GL_HEAD_NOT_IMPLEMENTED;
+    head->seen |= SEEN_CODING;
+    head->chunked = true;
+    return GL_HEAD_MORE;
+}
+
+static enum gl_head_result
+take_host(struct gl_head *head, struct gl_str value)
+{
+    if ((head->seen & SEEN_HOST) || (value.n > 0 && !is_authority(value))) {
+        return GL_HEAD_BAD;
+    }
+    head->seen |= SEEN_HOST;
+    return GL_HEAD_MORE;
+}
+
+static void
+take_connection(struct gl_head *head, struct gl_str list)
+{
+    struct gl_str item;
+
+    while (gl_http_list_next(&list, &item)) {
+        if (gl_http_equals(item, GL_STR("close"))) {
+            head->seen |= SEEN_CLOSE;
+        } else if (gl_http_equals(item, GL_STR("keep-alive"))) {
+            head->seen |= SEEN_KEEP_ALIVE;
+        }
+    }
 }
 
 static enum gl_head_result
@@ -292,21 +336,12 @@ take_known_field(struct gl_head *head, enum gl_field_id id,
     case GL_FIELD_TRANSFER_ENCODING:
         return take_coding(head, value);
     case GL_FIELD_HOST:
-        if ((head->seen & SEEN_HOST) || !is_authority(value, true)) {
-            return GL_HEAD_BAD;
-        }
-        head->seen |= SEEN_HOST;
-        return GL_HEAD_MORE;
+        return take_host(head, value);
     case GL_FIELD_CONNECTION:
-        if (gl_http_list_has(value, GL_STR("close"))) {
-            head->seen |= SEEN_CLOSE;
-        }
-        if (gl_http_list_has(value, GL_STR("keep-alive"))) {
-            head->seen |= SEEN_KEEP_ALIVE;
-        }
+        take_connection(head, value);
         return GL_HEAD_MORE;
     case GL_FIELD_EXPECT:
-        head->expect_continue =
+        head->expect_continue |=
             head->minor > 0 && gl_http_equals(value, GL_STR("100-continue"));
         return GL_HEAD_MORE;
     default:
@@ -320,12 +355,14 @@ is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
-/* field-name ":" OWS field-value OWS (RFC 9112, section 5). */
+/* field-name ":" OWS field-value OWS at [head->at, end) (RFC 9112, section
+ * 5). */
 static enum gl_head_result
-parse_field(struct gl_head *head, const struct gl_head_limits *limits,
-            const char *bytes, size_t at, size_t end)
+take_field(struct gl_head *head, const struct gl_head_limits *limits,
+           const char *bytes, size_t end)
 {
-    size_t colon = class_run(bytes, at, end, GL_CLASS_TOKEN), from;
+    size_t at = head->at, from;
+    size_t colon = class_run(bytes, at, end, GL_CLASS_TOKEN);
     struct gl_field *field;
     struct gl_str value;
 
@@ -360,8 +397,7 @@ finish(struct gl_head *head, size_t size)
     if (!(head->seen & SEEN_HOST) && head->minor > 0) {
         return GL_HEAD_BAD;
     }
-    if ((head->seen & SEEN_CODING) &&
-        (head->minor == 0 || (head->seen & SEEN_LENGTH))) {
+    if ((head->seen & SEEN_CODING) && (head->seen & SEEN_LENGTH)) {
         return GL_HEAD_BAD; /* RFC 9112, section 6.1 */
     }
     head->keep_alive =
@@ -373,46 +409,63 @@ finish(struct gl_head *head, size_t size)
 
 /* --- lines ------------------------------------------------------------ */
 
+/* The first line, which is at [head->at, lf): the request line, or the one
+ * empty line that may precede it (RFC 9112, section 2.2). */
 static enum gl_head_result
-parse_line(struct gl_head *head, const struct gl_head_limits *limits,
-           const char *bytes, size_t end)
+first_line(struct gl_head *head, const struct gl_head_limits *limits,
+           const char *bytes, size_t lf)
 {
     size_t at = head->at;
+    bool ends_in_crlf = lf > at && bytes[lf - 1] == '\r';
+    size_t end = ends_in_crlf ? lf - 1 : lf;
 
-    if (!(head->seen & SEEN_REQUEST_LINE)) {
-        if (at == end && !(head->seen & SEEN_EMPTY_LINE)) {
-            head->seen |= SEEN_EMPTY_LINE; /* RFC 9112, section 2.2 */
-            return GL_HEAD_MORE;
-        }
-        if (end - at > limits->line_max_bytes) {
-            return GL_HEAD_LINE_TOO_LONG;
-        }
-        return parse_request_line(head, bytes, at, end);
+    if (ends_in_crlf && end == at && !(head->seen & SEEN_EMPTY_LINE)) {
+        head->seen |= SEEN_EMPTY_LINE;
+        return GL_HEAD_MORE;
     }
-    if (at == end) {
-        return finish(head, end + 2);
+    if (!has_class(bytes[at], GL_CLASS_TOKEN)) {
+        return GL_HEAD_BAD;
     }
-    return parse_field(head, limits, bytes, at, end);
-}
-
-/* The line at head->at has not ended yet: may it go on? */
-static enum gl_head_result
-check_unfinished(struct gl_head *head, const struct gl_head_limits *limits,
-                 const char *bytes, size_t n)
-{
-    bool in_request_line = !(head->seen & SEEN_REQUEST_LINE);
-
-    head->scanned = (uint32_t)n;
-    if (in_request_line && n > head->at &&
-        !(gl_http_class[(uint8_t)bytes[head->at]] & GL_CLASS_TOKEN) &&
-        bytes[head->at] != '\r') {
-        return GL_HEAD_BAD; /* TLS, or noise: no method begins so */
-    }
-    /* One byte more than the limit may be the line's CR. */
-    if (in_request_line && n - head->at > (size_t)limits->line_max_bytes + 1) {
+    if (end - at > limits->line_max_bytes) {
         return GL_HEAD_LINE_TOO_LONG;
     }
-    return n >= limits->head_max_bytes ? GL_HEAD_TOO_LARGE : GL_HEAD_MORE;
+    return ends_in_crlf ? request_line(head, bytes, at, end) : GL_HEAD_BAD;
+}
+
+/* The first line as far as it has come, [head->at, end): may it go on?  It
+ * is refused here for nothing that first_line() would let pass, and in the
+ * same order, so that the answer does not depend on the cuts. */
+static enum gl_head_result
+first_line_so_far(const struct gl_head *head,
+                  const struct gl_head_limits *limits, const char *bytes,
+                  size_t end)
+{
+    size_t n = end - head->at;
+    bool may_be_empty_line = n == 1 && !(head->seen & SEEN_EMPTY_LINE) &&
+                             bytes[head->at] == '\r';
+
+    if (n == 0 || may_be_empty_line) {
+        return GL_HEAD_MORE;
+    }
+    if (!has_class(bytes[head->at], GL_CLASS_TOKEN)) {
+        return GL_HEAD_BAD; /* TLS, or noise: no method begins so */
+    }
+    n -= bytes[end - 1] == '\r';
+    return n > limits->line_max_bytes ? GL_HEAD_LINE_TOO_LONG : GL_HEAD_MORE;
+}
+
+/* A line after the first, [head->at, lf). */
+static enum gl_head_result
+later_line(struct gl_head *head, const struct gl_head_limits *limits,
+           const char *bytes, size_t lf)
+{
+    if (lf == head->at || bytes[lf - 1] != '\r') {
+        return GL_HEAD_BAD;
+    }
+    if (lf - 1 == head->at) {
+        return finish(head, lf + 1);
+    }
+    return take_field(head, limits, bytes, lf - 1);
 }
 
 enum gl_head_result
@@ -420,29 +473,26 @@ gl_http1_head_parse(struct gl_head *head,
                     const struct gl_head_limits *limits, const char *bytes,
                     size_t n)
 {
+    /* What lies beyond the limit is not looked at: how much of it has come
+     * makes no difference. */
+    size_t max = limits->head_max_bytes, end = n < max ? n : max;
     enum gl_head_result result = GL_HEAD_MORE;
 
-    while (result == GL_HEAD_MORE) {
-        size_t from = head->scanned > head->at ? head->scanned : head->at;
-        const char *lf = memchr(bytes + from, '\n', n - from);
-        size_t end;
+    while (result == GL_HEAD_MORE && head->scanned < end) {
+        bool first = !(head->seen & SEEN_REQUEST_LINE);
+        const char *lf =
+            memchr(bytes + head->scanned, '\n', end - head->scanned);
 
         if (lf == NULL) {
-            return check_unfinished(head, limits, bytes, n);
+            head->scanned = (uint32_t)end;
+            if (first) {
+                result = first_line_so_far(head, limits, bytes, end);
+            }
+            break;
         }
-        end = (size_t)(lf - bytes);
-        if (end == head->at || bytes[end - 1] != '\r') {
-            return GL_HEAD_BAD; /* a bare LF */
-        }
-        if (end + 1 > limits->head_max_bytes) {
-            bool in_line = !(head->seen & SEEN_REQUEST_LINE);
-
-            return in_line && end - 1 - head->at > limits->line_max_bytes
-                       ? GL_HEAD_LINE_TOO_LONG
-                       : GL_HEAD_TOO_LARGE;
-        }
-        result = parse_line(head, limits, bytes, end - 1);
-        head->at = (uint32_t)end + 1;
+        result = (first ? first_line : later_line)(head, limits, bytes,
+                                                   (size_t)(lf - bytes));
+        head->at = head->scanned = (uint32_t)(lf - bytes) + 1;
     }
-    return result;
+    return result == GL_HEAD_MORE && n >= max ? GL_HEAD_TOO_LARGE : result;
 }

@@ -18,7 +18,9 @@ enum {
     GL_CLASS_TOKEN = 1,  /* tchar */
     GL_CLASS_VALUE = 2,  /* field-vchar, obs-text, SP, HTAB */
     GL_CLASS_TARGET = 4, /* 0x21..0x7e without '#' */
-    GL_CLASS_DIGIT = 8
+    GL_CLASS_DIGIT = 8,
+    GL_CLASS_HOST = 16, /* of a reg-name, without '%' (RFC 3986, 3.2.2) */
+    GL_CLASS_HEX = 32
 };
 extern const uint8_t gl_http_class[256];
 
@@ -63,7 +65,7 @@ enum gl_field_id {
     GL_FIELD_COUNT
 };
 
-/* The id of a field name in any case, or GL_FIELD_UNKNOWN. */
+/* The id of a field name (a token) in any case, or GL_FIELD_UNKNOWN. */
 enum gl_field_id gl_field_lookup(struct gl_str name);
 /* The lower-case name of a known id. */
 struct gl_str gl_field_name(enum gl_field_id id);
@@ -72,9 +74,12 @@ bool gl_http_is_token(struct gl_str s); /* and not empty */
 bool gl_http_is_value(struct gl_str s); /* no control byte but HTAB */
 /* s equals `lower` (a lower-case ASCII literal) in any case. */
 bool gl_http_equals(struct gl_str s, struct gl_str lower);
+/* Cuts the next element off a comma-separated list: without the blanks around
+ * it, perhaps empty.  Returns false at the end of the list. */
+bool gl_http_list_next(struct gl_str *list, struct gl_str *ret_item);
 /* The comma-separated list `s` has the token `lower`, in any case. */
 bool gl_http_list_has(struct gl_str s, struct gl_str lower);
-/* The reason phrase of a status, "Unknown" for one that RFC 9110 lacks. */
+/* The reason phrase of a registered status, "Unknown" for any other. */
 const char *gl_http_reason(int status);
 
 #endif

@@ -70,11 +70,23 @@ hub_leave(struct gl_hub *hub)
 
 /* --- the greenlet of a core ------------------------------------------- */
 
+/* Gives the running greenlet its context.  From outside greenlet takes one
+ * that rests in C code, without a Python frame, for a running one. */
+static void
+set_context(struct gl_core *core, PyObject *context)
+{
+    if (PyObject_SetAttr(core->greenlet, core->pool->st->s_gr_context,
+                         context) < 0) {
+        gl_unraisable(core->greenlet);
+    }
+}
+
 static void
 begin_request(struct gl_core *core)
 {
     core->visible = core->pool->visible ? 1 : 0;
     core->switches = 1;
+    set_context(core, core->context);
 }
 
 static void
@@ -84,10 +96,7 @@ end_request(struct gl_core *core)
 
     gl_core_end_waits(core);
     /* The greenlet must not keep the request's context alive while idle. */
-    if (PyObject_SetAttr(core->greenlet, pool->st->s_gr_context, Py_None) <
-        0) {
-        gl_unraisable(core->greenlet);
-    }
+    set_context(core, Py_None);
     Py_CLEAR(core->context);
     core->busy = false;
     pool->busy--;
@@ -188,11 +197,7 @@ prepare(struct gl_core *core)
         }
     }
     core->context = PyContext_Copy(pool->context);
-    if (core->context == NULL) {
-        return -1;
-    }
-    return PyObject_SetAttr(core->greenlet, pool->st->s_gr_context,
-                            core->context);
+    return core->context != NULL ? 0 : -1;
 }
 
 /* --- the pool --------------------------------------------------------- */

@@ -252,7 +252,7 @@ parse_args(GlEngine *self, PyObject *args, PyObject *kwargs,
         "access_log_format", NULL};
 
     if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, "OO!$OOOO|O!ppis:Engine", names, &a->loop,
+            args, kwargs, "OO!|$OOOOO!ppis:Engine", names, &a->loop,
             &PyList_Type, &a->apps, &self->report, &self->on_interrupt,
             &self->on_drained, &self->errors, &PyDict_Type, &a->options,
             &a->visible, &a->manage, &a->log_fd, &a->log_format)) {
@@ -260,10 +260,17 @@ parse_args(GlEngine *self, PyObject *args, PyObject *kwargs,
         self->on_drained = self->errors = NULL;
         return -1;
     }
-    Py_INCREF(self->report);
-    Py_INCREF(self->on_interrupt);
-    Py_INCREF(self->on_drained);
-    Py_INCREF(self->errors);
+    Py_XINCREF(self->report);
+    Py_XINCREF(self->on_interrupt);
+    Py_XINCREF(self->on_drained);
+    Py_XINCREF(self->errors);
+    if (self->report == NULL || self->on_interrupt == NULL ||
+        self->on_drained == NULL || self->errors == NULL) {
+        PyErr_SetString(PyExc_TypeError,
+                        "Engine() needs report, on_interrupt, on_drained "
+                        "and errors");
+        return -1;
+    }
     return 0;
 }
 

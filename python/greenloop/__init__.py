@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+"""Greenloop: synchronous WSGI applications on one asyncio loop.
+
+In a request:
+
+    await_(awaitable, timeout=None)  wait for a coroutine or a future
+    sleep(seconds)                   wait without keeping others waiting
+    loop_visible()                   context manager: show the running loop
+    ClientDisconnected               raised where the client left
+
+In a program of one's own:
+
+    await start_server(app, address, ...)  serve on the running loop
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from greenloop._core import (
+    ClientDisconnected,
+    __version__,
+    await_,
+    loop_visible,
+    sleep,
+)
+
+if TYPE_CHECKING:
+    from greenloop.server import Server, start_server
+
+__all__ = [
+    "ClientDisconnected",
+    "Server",
+    "__version__",
+    "await_",
+    "loop_visible",
+    "sleep",
+    "start_server",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads what requests do not need when it is first asked for."""
+    if name in ("Server", "start_server"):
+        from greenloop import server
+
+        return getattr(server, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MIT
+"""The two ways in which the C engine and an asyncio loop run each other.
+
+On a loop of somebody else's the engine's descriptor is one of the loop's
+readers.  On a loop that the server makes itself, the engine takes the place
+of the selector's select(), which saves a turn of the loop for each batch of
+requests.  Both use public API only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import selectors
+import sys
+from typing import Any
+
+from greenloop import _core
+
+__all__ = ["mount", "new_loop", "unmount"]
+
+
+class _EngineSelector(selectors.EpollSelector):
+    """A selector whose select() can become the engine's turn."""
+
+    def attach(self, engine: _core.Engine) -> None:
+        """Lets `engine` wait for this selector's descriptors as well."""
+        engine.mount_select(self.fileno(), super().select)
+        # An attribute of the instance: the loop calls C without a Python
+        # frame between.
+        self.__dict__["select"] = engine.select
+
+    def detach(self) -> None:
+        """Makes it an ordinary selector again."""
+        self.__dict__.pop("select", None)
+
+
+class _EngineLoop(asyncio.SelectorEventLoop):
+    """The server's own loop: the engine may wait in place of its selector."""
+
+    def __init__(self) -> None:
+        self.selector = _EngineSelector()
+        super().__init__(self.selector)
+
+
+def new_loop(kind: str) -> asyncio.AbstractEventLoop:
+    """Makes the loop of a worker and makes it the thread's current one.
+
+    `kind` is "asyncio", "uvloop", or "auto": uvloop where it is installed.
+    Raises ImportError for "uvloop" where it isn't.
+    """
+    loop: asyncio.AbstractEventLoop | None = None
+    if kind in ("auto", "uvloop"):
+        try:
+            loop = importlib.import_module("uvloop").new_event_loop()
+        except ImportError:
+            if kind == "uvloop":
+                raise
+    if loop is None:
+        loop = _EngineLoop()
+    asyncio.set_event_loop(loop)
+    return loop
+
+
+def mount(loop: asyncio.AbstractEventLoop, engine: _core.Engine) -> Any:
+    """Has `loop` run `engine`; returns what unmount() needs."""
+    if isinstance(loop, _EngineLoop):
+        loop.selector.attach(engine)
+    else:
+        loop.add_reader(engine.fileno(), engine.turn)
+    before = _current_loop()
+    if before is not loop:
+        asyncio.set_event_loop(loop)
+    return before
+
+
+def unmount(
+    loop: asyncio.AbstractEventLoop, engine: _core.Engine, before: Any
+) -> None:
+    """Undoes mount(), before the engine is closed."""
+    if isinstance(loop, _EngineLoop):
+        loop.selector.detach()
+    elif not loop.is_closed():
+        loop.remove_reader(engine.fileno())
+    if before is not loop and _current_loop() is loop:
+        asyncio.set_event_loop(before)
+
+
+class _NoLoop(Exception):
+    pass
+
+
+def _refuse() -> asyncio.AbstractEventLoop:
+    raise _NoLoop
+
+
+def _current_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop that set_event_loop() set for this thread, running or not."""
+    running = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+    try:
+        if sys.version_info >= (3, 14):
+            return asyncio.get_event_loop()
+        policy = asyncio.get_event_loop_policy()
+        # Asking must not make a loop, as it does where none was set.
+        policy.new_event_loop = _refuse  # type: ignore[method-assign]
+        try:
+            return policy.get_event_loop()
+        finally:
+            del policy.new_event_loop
+    except (_NoLoop, RuntimeError):
+        return None
+    finally:
+        asyncio._set_running_loop(running)

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: MIT
+"""A server on an asyncio loop: listening sockets, engine, graceful end.
+
+The command line's worker and start_server() share the class Server; what
+only a process of its own may do (signals, standard streams) is in worker.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from greenloop import _core, addresses, mounts
+from greenloop.compat import asyncio_patch
+
+__all__ = ["Server", "start_server"]
+
+Report = Callable[[str, "BaseException | None"], None]
+
+# Of the graceful time, what is left to `finally` blocks after GreenletExit.
+EXIT_SECONDS = 1.0
+
+
+class Server:
+    """Serves applications; in the shape of asyncio.Server.
+
+    close() stops accepting and lets running requests end; wait_closed()
+    waits until they have.  Requests that take longer than the graceful
+    timeout get a GreenletExit.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        apps: list[tuple[str, Any]],
+        sockets: list[socket.socket],
+        *,
+        report: Report,
+        on_interrupt: Callable[[], object],
+        graceful_timeout: float,
+        **engine: Any,
+    ) -> None:
+        self.graceful_timeout = graceful_timeout
+        self._loop = loop
+        self._sockets = sockets
+        self._closed: asyncio.Future[None] = loop.create_future()
+        self._timers: list[asyncio.TimerHandle] = []
+        self._closing = False
+        self._engine = _core.Engine(
+            loop,
+            apps,
+            report=report,
+            on_interrupt=on_interrupt,
+            on_drained=self._drained,
+            errors=sys.stderr,
+            **engine,
+        )
+        for sock in sockets:
+            name, port = _server_name(sock)
+            self._engine.listen(sock.fileno(), name, port)
+        self._before = mounts.mount(loop, self._engine)
+
+    @property
+    def sockets(self) -> tuple[socket.socket, ...]:
+        """The listening sockets; none once the server is closing."""
+        return () if self._closing else tuple(self._sockets)
+
+    def is_serving(self) -> bool:
+        """Whether new connections are accepted."""
+        return not self._closing
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that serves."""
+        return self._loop
+
+    def stats(self) -> dict[str, int]:
+        """Counters of the engine and its cores; {} once all is closed."""
+        return {} if self._closed.done() else self._engine.stats()
+
+    def close(self) -> None:
+        """Begins the graceful end; harmless when repeated."""
+        if self._closing:
+            return
+        self._closing = True
+        seconds = self.graceful_timeout
+        notice = max(seconds - EXIT_SECONDS, seconds / 2)
+        self._later(notice, self._throw_exit, False)
+        self._later(seconds, self._throw_exit, True)
+        self._engine.drain()
+        for sock in self._sockets:
+            sock.close()
+
+    def close_now(self) -> None:
+        """Ends a graceful end early: GreenletExit now, the rest soon."""
+        self.close()
+        if not self._closed.done():
+            self._throw_exit(False)
+            self._later(EXIT_SECONDS / 2, self._throw_exit, True)
+
+    async def wait_closed(self) -> None:
+        """Waits until the last connection has gone after close()."""
+        await asyncio.shield(self._closed)
+
+    async def serve_forever(self) -> None:
+        """Serves until cancelled, then closes."""
+        try:
+            await asyncio.shield(self._closed)
+        finally:
+            self.close()
+            await self.wait_closed()
+
+    async def __aenter__(self) -> Server:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+        await self.wait_closed()
+
+    def _later(self, seconds: float, call: Callable[..., None], *args: Any) -> None:
+        self._timers.append(self._loop.call_later(seconds, call, *args))
+
+    def _throw_exit(self, final: bool) -> None:
+        if self._closed.done():
+            return
+        self._engine.throw_exit(final)
+        if final:
+            self._finish()
+
+    def _drained(self) -> None:
+        # The engine calls this inside of its turn.
+        self._loop.call_soon(self._finish)
+
+    def _finish(self) -> None:
+        if self._closed.done():
+            return
+        for timer in self._timers:
+            timer.cancel()
+        mounts.unmount(self._loop, self._engine, self._before)
+        self._closed.set_result(None)
+        self._engine.close()
+
+
+def _server_name(sock: socket.socket) -> tuple[str, str]:
+    """SERVER_NAME and SERVER_PORT of what comes in through a socket."""
+    port = ""
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        port = str(sock.getsockname()[1])
+    return socket.gethostname(), port
+
+
+def _log(text: str, error: BaseException | None) -> None:
+    logging.getLogger("greenloop").error(text, exc_info=error)
+
+
+async def start_server(
+    app: Any,
+    address: str | socket.socket | Sequence[str | socket.socket],
+    *,
+    cores: int | None = None,
+    backlog: int = 1024,
+    patch: bool = False,
+    running_loop: str = "hidden",
+    graceful_timeout: float = 30.0,
+    options: Mapping[str, int] | None = None,
+) -> Server:
+    """Serves a WSGI application on the running loop; returns the Server.
+
+    app               the WSGI callable
+    address           "127.0.0.1:8080", ":8080", "[::1]:8080", "/run/app.sock",
+                      a listening socket (owned by the server from now on), or
+                      a sequence of them
+    cores             concurrent requests; more wait their turn
+    backlog           connections that the kernel keeps until they are accepted
+    patch             also replace asyncio.run() and its kind in this process,
+                      so that they work inside of requests
+    running_loop      "hidden": requests see no running loop, as synchronous
+                      code should; "visible": they see this one
+    graceful_timeout  seconds that close() leaves to running requests
+    options           limits and timeouts, by name: see docs/options.md, column Engine
+
+    It takes no signals and no other state of the process.  Errors of
+    applications go to the logger "greenloop".  Raises OSError if an address
+    cannot be listened on, ValueError and TypeError for bad options.
+    """
+    if running_loop not in ("hidden", "visible"):
+        raise ValueError("running_loop must be 'hidden' or 'visible'")
+    loop = asyncio.get_running_loop()
+    limits = dict(options or {})
+    if cores is not None:
+        limits["cores"] = cores
+    if patch:
+        asyncio_patch.install()
+    sockets = _listen(address, backlog)
+    try:
+        return Server(
+            loop,
+            [("", app)],
+            sockets,
+            report=_log,
+            on_interrupt=lambda: loop.call_soon(_interrupt),
+            graceful_timeout=graceful_timeout,
+            options=limits,
+            running_loop_visible=running_loop == "visible",
+        )
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+
+
+def _listen(
+    address: str | socket.socket | Sequence[str | socket.socket], backlog: int
+) -> list[socket.socket]:
+    several = (
+        [address] if isinstance(address, (str, socket.socket)) else address
+    )
+    sockets: list[socket.socket] = []
+    try:
+        for one in several:
+            if isinstance(one, str):
+                sockets += addresses.listen(one, backlog)
+            else:
+                one.setblocking(False)
+                sockets.append(one)
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: MIT
+"""The worker process of the command line: loop, application, serving, end.
+
+The order matters: the sockets first, so that clients can already queue; then
+the loop, set as the thread's own; then the application, whose modules may
+ask for the loop; then the engine.
+
+Stopping: SIGINT or SIGTERM begin a graceful end; a second one shortens it.
+After --graceful-timeout the process ends within a second, whatever runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from types import FrameType
+from typing import Any
+
+from greenloop import addresses, loader, mounts
+from greenloop.compat import asyncio_patch
+from greenloop.options import Settings
+from greenloop.server import Server
+
+__all__ = ["run"]
+
+# What may pass between the graceful timeout and the end of the process.
+MARGIN_SECONDS = 0.8
+
+
+def run(settings: Settings) -> int:
+    """Serves until it is told to stop; returns the exit status 0.
+
+    Raises loader.LoadError if there is no application, and
+    addresses.AddressError if an address cannot be listened on.
+    """
+    if settings.logto is not None:
+        _redirect_output(settings.logto)
+    sockets = [
+        sock
+        for address in settings.http_sockets
+        for sock in addresses.listen(address, settings.backlog)
+    ]
+    try:
+        loop = mounts.new_loop(settings.loop)
+    except ImportError:
+        raise loader.LoadError(
+            "--loop uvloop needs uvloop: pip install uvloop", exit_status=1
+        ) from None
+    asyncio_patch.install()
+    apps = loader.load_applications(settings)
+    return _Worker(settings, loop, apps, sockets).run()
+
+
+def _redirect_output(path: str) -> None:
+    """Appends all that is printed, from now on, to a file."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    except OSError as error:
+        raise loader.LoadError(
+            f"cannot write the log file: {error}", exit_status=1
+        ) from None
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(fd, 1)
+    os.dup2(fd, 2)
+    os.close(fd)
+
+
+def _say(text: str) -> None:
+    print(f"greenloop: {text}", file=sys.stderr, flush=True)
+
+
+def _report(text: str, error: BaseException | None) -> None:
+    """One write, so that the lines of several processes do not mix."""
+    lines = f"greenloop: {text}\n"
+    if error is not None:
+        lines += "".join(
+            traceback.format_exception(type(error), error, error.__traceback__)
+        )
+    sys.stderr.write(lines)
+    sys.stderr.flush()
+
+
+class _Worker:
+    def __init__(
+        self,
+        settings: Settings,
+        loop: asyncio.AbstractEventLoop,
+        apps: list[tuple[str, Any]],
+        sockets: list[socket.socket],
+    ) -> None:
+        self._settings = settings
+        self._loop = loop
+        self._deadline = 0.0
+        self._server = Server(
+            loop,
+            apps,
+            sockets,
+            report=_report,
+            on_interrupt=self._stop,
+            graceful_timeout=settings.graceful_timeout,
+            options=settings.engine,
+            running_loop_visible=settings.running_loop == "visible",
+            manage_script_name=settings.manage_script_name,
+            access_log_fd=2 if settings.access_log else -1,
+            access_log_format=settings.access_log_format,
+        )
+
+    def run(self) -> int:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+        for sock in self._server.sockets:
+            _say(f"listening on {addresses.socket_name(sock)}")
+        _say("ready")
+        try:
+            self._loop.run_until_complete(self._server.wait_closed())
+        finally:
+            self._close_loop()
+        return 0
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        # Between any two instructions of any request: only tell the loop.
+        self._watch_the_end()
+        self._loop.call_soon_threadsafe(self._stop)
+
+    def _stop(self) -> None:
+        self._watch_the_end()
+        if self._server.is_serving():
+            _say("stopping: waiting for running requests")
+            self._server.close()
+        else:
+            self._server.close_now()
+
+    def _watch_the_end(self) -> None:
+        """Has the process end in time even if something blocks the loop."""
+        if self._deadline > 0:
+            return
+        seconds = self._settings.graceful_timeout + MARGIN_SECONDS
+        self._deadline = time.monotonic() + seconds
+        watchdog = threading.Timer(seconds, _end_by_force)
+        watchdog.daemon = True
+        watchdog.start()
+
+    def _close_loop(self) -> None:
+        """Ends what applications left on the loop, as asyncio.run() does."""
+        loop = self._loop
+        left = max(0.0, self._deadline - MARGIN_SECONDS / 2 - time.monotonic())
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            loop.run_until_complete(asyncio.wait(tasks, timeout=left))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+def _end_by_force() -> None:
+    _say(
+        "stopped by force: something still blocked the event loop, or a "
+        "thread did not end, after the graceful timeout"
+    )
+    os._exit(1)
