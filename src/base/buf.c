@@ -35,6 +35,8 @@ reserve(struct gl_buf *b, size_t n)
     if (b->cap - b->end >= n) {
         return 0;
     }
+    /* Only over as many consumed bytes as it moves: a queue that is filled
+     * as fast as it is emptied costs linear time. */
     if (b->start >= len && b->cap - len >= n) {
         compact(b);
         return 0;

@@ -276,6 +276,9 @@ refuse_codings(struct gl_str list)
 {
     struct gl_str item;
 
+    if (list.p[list.n - 1] == ',') {
+        return GL_HEAD_BAD; /* an empty element */
+    }
     while (gl_http_list_next(&list, &item)) {
         bool last = list.n == 0;
 
