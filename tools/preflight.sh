@@ -107,8 +107,8 @@ by_name() {
         minor=${1#python}
         found=$(survey | awk -v minor="$minor" '$1 == minor')
     fi
-    [ -n "$found" ] || fail "a Python that runs, and \`$1\` does not: name \
-another with \`make PYTHON=python3.12 ...\`."
+    [ -n "$found" ] || fail "a Python that runs, and \`$1\` does not: \
+install it, or leave out PYTHON= to take the newest that is found."
     accept "$found"
 }
 
