@@ -92,7 +92,6 @@ int gl_engine_fd(const struct gl_engine *e);
 const struct gl_options *gl_engine_options(const struct gl_engine *e);
 struct gl_engine_stats gl_engine_stats(const struct gl_engine *e);
 const struct gl_log *gl_engine_log(const struct gl_engine *e);
-struct gl_timers *gl_engine_timers(const struct gl_engine *e);
 /* Whether gl_engine_drain was called. */
 bool gl_engine_draining(const struct gl_engine *e);
 /* Text of the Date field, now (borrowed until the next call). */

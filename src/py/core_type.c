@@ -205,7 +205,8 @@ gl_core_type_init(PyObject *module, struct gl_state *st)
         .name = "greenloop.Core",
         /* greenlet's size is known at run time only */
         .basicsize =
-            (int)(base->tp_basicsize + (Py_ssize_t)sizeof(struct gl_core_link)),
+            (int)(base->tp_basicsize +
+                  (Py_ssize_t)sizeof(struct gl_core_link)),
         .flags = Py_TPFLAGS_DEFAULT,
         .slots = core_slots,
     };
