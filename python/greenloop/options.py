@@ -851,11 +851,33 @@ def reference() -> str:
                 cells = f"`{_spelling(option)}`", _explanation(option)
                 shown = (cell.replace("|", "\\|") for cell in cells)
                 lines.append(f"| {' | '.join(shown)} |")
+    lines += ["", *_engine_reference()]
     lines += ["", "## Options of uWSGI that are refused", ""]
     for refusal in REFUSALS:
         names = ", ".join(f"`{dashed(name)}`" for name in refusal.names)
         lines.append(f"- {names}: {refusal.sentence}")
     return "\n".join(lines) + "\n"
+
+
+def _engine_reference() -> Iterator[str]:
+    """What `start_server(options=...)` takes: the engine's own table."""
+    yield "## The engine's options"
+    yield ""
+    yield "The names that `greenloop.start_server(options={...})` takes."
+    yield ""
+    yield "| name | unit | range | default | on the command line | meaning |"
+    yield "|---|---|---|---|---|---|"
+    written = {
+        name: dashed(option.name)
+        for option in OPTIONS
+        for name in option.engine
+    }
+    for row in engine_rows().values():
+        yield (
+            f"| `{row['name']}` | {row['unit']} | {row['min']} to "
+            f"{row['max']} | {row['initial']} | `{written[row['name']]}` | "
+            f"{row['help']} |"
+        )
 
 
 if __name__ == "__main__":

@@ -126,7 +126,9 @@ class Server:
         self.close()
         await self.wait_closed()
 
-    def _later(self, seconds: float, call: Callable[..., None], *args: Any) -> None:
+    def _later(
+        self, seconds: float, call: Callable[..., None], *args: Any
+    ) -> None:
         self._timers.append(self._loop.call_later(seconds, call, *args))
 
     def _throw_exit(self, final: bool) -> None:
@@ -186,7 +188,8 @@ async def start_server(
     running_loop      "hidden": requests see no running loop, as synchronous
                       code should; "visible": they see this one
     graceful_timeout  seconds that close() leaves to running requests
-    options           limits and timeouts, by name: see docs/options.md, column Engine
+    options           limits and timeouts, by name: see "The engine's options"
+                      in docs/options.md
 
     It takes no signals and no other state of the process.  Errors of
     applications go to the logger "greenloop".  Raises OSError if an address
