@@ -223,22 +223,29 @@ answer_own(GlExchange *x, int status)
     }
 }
 
-/* "GET /path" for the log, with the query left to the access log. */
-static void
-request_text(GlExchange *x, const char *what, char dst[512])
+static struct gl_str
+text_of(PyObject *text)
 {
-    const char *method = "?", *uri = "?";
+    struct gl_str view = {"", 0};
 
-    if (x->method != NULL) {
-        method = PyUnicode_AsUTF8(x->method);
+    if (text != NULL && PyUnicode_Check(text)) {
+        (void)gl_latin1_view(text, &view);
     }
-    if (x->uri != NULL) {
-        uri = PyUnicode_AsUTF8(x->uri);
-    }
-    PyErr_Clear(); /* latin-1 text always has a UTF-8 form, but for memory */
-    (void)PyOS_snprintf(dst, 512, "%s: %.16s %.400s", what,
-                        method != NULL ? method : "?",
-                        uri != NULL ? uri : "?");
+    return view;
+}
+
+/* Reports the exception that is set, or just the text, with the request
+ * line.  Clears the exception. */
+static void
+report(GlExchange *x, const char *what)
+{
+    struct gl_str method = text_of(x->method), uri = text_of(x->uri);
+    char text[512];
+
+    (void)PyOS_snprintf(text, sizeof(text), "%s: %.*s %.*s", what,
+                        method.n < 16 ? (int)method.n : 16, method.p,
+                        uri.n < 400 ? (int)uri.n : 400, uri.p);
+    gl_engine_report(gl_engine_of_pool(x->core->pool), text);
 }
 
 static void
@@ -256,12 +263,9 @@ interrupt(GlEngine *engine)
 static int
 failure_status(GlExchange *x, GlEngine *engine)
 {
-    char text[512];
-
     if (PyErr_ExceptionMatches(x->st->greenlet_exit) && engine->stopping) {
         PyErr_Clear();
-        request_text(x, "ended by the server's stop", text);
-        gl_engine_report(engine, text);
+        report(x, "ended by the server's stop");
         return 503;
     }
     if (PyErr_ExceptionMatches(x->st->client_disconnected)) {
@@ -278,8 +282,7 @@ failure_status(GlExchange *x, GlEngine *engine)
     if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
         interrupt(engine);
     }
-    request_text(x, "error in a request", text);
-    gl_engine_report(engine, text);
+    report(x, "error in a request");
     return 500;
 }
 
@@ -348,17 +351,6 @@ forget_descriptor(GlExchange *x)
         Py_XDECREF(done);
     }
     Py_XDECREF(fd);
-}
-
-static struct gl_str
-text_of(PyObject *text)
-{
-    struct gl_str view = {"", 0};
-
-    if (text != NULL && PyUnicode_Check(text)) {
-        (void)gl_latin1_view(text, &view);
-    }
-    return view;
 }
 
 static void
