@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: MIT
+"""The C part of Greenloop; use the names of greenloop itself.
+
+The types of the extension module.  Its docstrings are those of the C code,
+which a test compares.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar, final
+
+__version__: str
+
+_T = TypeVar("_T")
+
+class ClientDisconnected(ConnectionError):
+    """The client closed its connection before the request was through."""
+
+def await_(awaitable: Awaitable[_T], timeout: float | None = None) -> _T:
+    """Park the request until a coroutine, task, future or other awaitable is
+    done, and return its result or raise its exception.
+
+      awaitable  a coroutine is run as a task of the server's loop, in the
+                 request's own context (a copy of it on Python 3.10).
+      timeout    seconds (a float >= 0); then the awaitable is cancelled and
+                 asyncio.TimeoutError is raised.  None waits for ever.
+
+    If something is thrown into the request meanwhile, the awaitable is
+    cancelled; if the awaitable is cancelled, asyncio.CancelledError is raised
+    here.  Raises RuntimeError outside of a request, or for a future of another
+    loop; TypeError for what cannot be awaited.
+    """
+
+def sleep(seconds: float, /) -> None:
+    """Park the request for `seconds` (a float >= 0); others go on meanwhile.
+
+    0 lets what is ready run first.  Raises RuntimeError outside of a request,
+    ValueError for a negative time, and whatever is thrown into the request.
+    """
+
+def request_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop that serves the calling request, or None outside of one."""
+
+def options() -> list[dict[str, Any]]:
+    """The engine's options: a list of dicts with name, min, max, initial, unit
+    and help.
+    """
+
+@final
+class loop_visible:
+    """Context manager: within it, asyncio.get_running_loop() in a request
+    returns the server's loop, for constructors that insist on one.
+
+    Elsewhere in a request there is no running loop, because the code of a WSGI
+    application is synchronous.  Outside of a request it changes nothing.
+    """
+
+    def __new__(cls) -> loop_visible: ...
+    def __enter__(self) -> None: ...
+    def __exit__(self, *exc_info: object) -> None: ...
+
+@final
+class Engine:
+    """The C event engine with its applications; for greenloop's own use.
+
+    loop          the running (or soon running) loop of this thread
+    apps          list of (prefix, application); '' is the default
+    report        called with (text, exception or None)
+    on_interrupt  called when an application raised KeyboardInterrupt
+    on_drained    called when, after drain(), the last connection has gone
+    errors        the wsgi.errors stream
+    options       {name: int} of the rows of options()
+    """
+
+    def __new__(
+        cls,
+        loop: asyncio.AbstractEventLoop,
+        apps: list[tuple[str, Callable[..., Any]]],
+        *,
+        report: Callable[[str, BaseException | None], object],
+        on_interrupt: Callable[[], object],
+        on_drained: Callable[[], object],
+        errors: Any,
+        options: dict[str, int] | None = None,
+        running_loop_visible: bool = False,
+        manage_script_name: bool = False,
+        access_log_fd: int = -1,
+        access_log_format: str = "uwsgi",
+    ) -> Engine: ...
+    def listen(self, fd: int, server_name: str, server_port: str, /) -> None:
+        """Serve the connections of a listening, non-blocking socket.
+
+          fd  stays the caller's, and open until drain() or close()
+        Raises OSError if it cannot be watched.
+        """
+
+    def fileno(self) -> int:
+        """The descriptor that is readable when turn() has work to do."""
+
+    def turn(self) -> None:
+        """Run what is ready, without waiting: the callback of
+        loop.add_reader().
+        """
+
+    def mount_select(
+        self, fd: int, select: Callable[[Any], list[tuple[Any, int]]], /
+    ) -> None:
+        """Make self.select serve for the selector with descriptor fd, whose
+        own select(timeout) is asked only when that descriptor is ready.
+        """
+
+    def select(self, timeout: float | None = None, /) -> list[tuple[Any, int]]:
+        """Run a turn that waits up to `timeout` seconds, then return what the
+        loop's own selector has ready: a list of (key, events).
+        """
+
+    def drain(self) -> None:
+        """Stop accepting, close idle connections, end the others with their
+        current request.  on_drained is called when the last one has gone.
+        """
+
+    def throw_exit(self, final: bool, /) -> int:
+        """Throw GreenletExit into every running request.
+
+        With `final`, requests may not wait any more.  Returns how many
+        requests still run.
+        """
+
+    def close(self) -> None:
+        """Close every connection and end every core.  Not inside a request."""
+
+    def stats(self) -> dict[str, int]:
+        """Counters, as a dict of ints."""
