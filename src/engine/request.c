@@ -175,7 +175,9 @@ decode(struct gl_request *req, struct gl_str *in, char *dst, size_t room)
             memcpy(dst + moved, data.p, data.n);
             moved += data.n;
         }
-        req->body_done = ev == GL_CHUNK_END;
+        /* A known length says by itself that nothing follows. */
+        req->body_done = ev == GL_CHUNK_END ||
+                         (!req->body_chunked && req->body_left == 0);
         if (ev == GL_CHUNK_MORE && in->n == 0) {
             break;
         }
