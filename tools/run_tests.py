@@ -207,20 +207,33 @@ def whole(driver: Driver, pythons: Sequence[str], tools: Path) -> None:
 
 
 def check(driver: Driver, python: str, tools: Path) -> None:
-    """The quick selection: checkers, C units, smoke tests, source rules."""
+    """The quick selection: C units, smoke tests, checkers."""
     driver.c_tests(tools)
-    title = "lint and types"
-    since = driver.step(title)
-    status = run([tools / "bin" / "ruff", "check", "--quiet", "."])
-    status |= run([tools / "bin" / "mypy", "python/greenloop"])
-    driver.end(title, since, status)
+    version = dotted(describe(python))
+    folder = BUILD / f"venv-{version}"
     driver.pytest(
         "smoke tests, developer mode and checked allocator",
         python,
-        BUILD / f"venv-{dotted(describe(python))}",
+        folder,
         env=DEVELOPER_MODE,
         selection=["-m", "smoke"],
     )
+    title = "lint, types, and the stub against the extension module"
+    since = driver.step(title)
+    # The tools run on the same Python: they see the packages of that folder.
+    packages = folder / "lib" / f"python{version}" / "site-packages"
+    status = run([tools / "bin" / "ruff", "check", "--quiet", "."])
+    status |= run(
+        [
+            *(tools / "bin" / "mypy", "--python-executable"),
+            *(folder / "bin" / "python", "python/greenloop"),
+        ]
+    )
+    status |= run(
+        [tools / "bin" / "stubtest", "--concise", "greenloop._core"],
+        {"PYTHONPATH": str(packages)},
+    )
+    driver.end(title, since, status)
 
 
 def library(name: str) -> str:
