@@ -12,15 +12,29 @@
 #include <stddef.h>
 #include <structmember.h>
 
+/* Control came to the core through the bracket.  It did not if the hub
+ * switched to a greenlet of the application's own: then the hub's view of
+ * the loop is in place, and must stay. */
+static bool
+is_bracketed(const struct gl_core *core)
+{
+    return core->pool->hub->current == core;
+}
+
 /* A coroutine that was started eagerly runs inside the request's greenlet:
  * parking it there would leave the loop believing that its task still runs.
  * 0, or -1 with RuntimeError. */
 static int
 refuse_in_task(struct gl_state *st, struct gl_core *core, const char *what)
 {
-    PyObject *task =
-        PyObject_CallOneArg(st->current_task, core->pool->hub->loop);
-    bool inside = task != NULL && task != Py_None;
+    PyObject *task;
+    bool inside;
+
+    if (!is_bracketed(core)) {
+        return 0; /* to park here is to return to the task's step */
+    }
+    task = PyObject_CallOneArg(st->current_task, core->pool->hub->loop);
+    inside = task != NULL && task != Py_None;
 
     Py_XDECREF(task);
     if (inside) {
@@ -149,6 +163,7 @@ task_of(struct gl_state *st, struct gl_core *core, PyObject *coroutine)
     PyObject *loop = core->pool->hub->loop;
     PyObject *args[] = {loop, coroutine, core->context};
     PyObject *names = NULL, *task;
+    bool hidden = core->visible == 0 && is_bracketed(core);
 
 #if PY_VERSION_HEX >= 0x030B0000
     names = PyTuple_Pack(1, st->s_context);
@@ -156,13 +171,13 @@ task_of(struct gl_state *st, struct gl_core *core, PyObject *coroutine)
         return NULL;
     }
 #endif
-    if (core->visible == 0 && gl_bracket_show(st, loop) < 0) {
+    if (hidden && gl_bracket_view(core->pool->hub, loop) < 0) {
         Py_XDECREF(names);
         return NULL; /* an eager task begins here: it needs its loop */
     }
     task = PyObject_VectorcallMethod(st->s_create_task, args, 2, names);
     Py_XDECREF(names);
-    if (core->visible == 0 && gl_bracket_show(st, Py_None) < 0) {
+    if (hidden && gl_bracket_view(core->pool->hub, Py_None) < 0) {
         Py_CLEAR(task);
     }
     return task;
@@ -419,7 +434,7 @@ visible_enter(PyObject *self, PyObject *unused)
         return NULL;
     }
     if (core != NULL && core->visible == 0 &&
-        gl_bracket_show(st, core->pool->hub->loop) < 0) {
+        gl_bracket_view(core->pool->hub, core->pool->hub->loop) < 0) {
         return NULL;
     }
     if (core != NULL) {
@@ -439,7 +454,7 @@ visible_exit(PyObject *self, PyObject *unused)
     (void)unused;
     visible->core = NULL;
     if (core != NULL && core->visible > 0 && --core->visible == 0 &&
-        gl_core_current(st) == core && gl_bracket_show(st, Py_None) < 0) {
+        is_bracketed(core) && gl_bracket_view(core->pool->hub, Py_None) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
