@@ -220,6 +220,16 @@ def no_foreign_words(path: pathlib.PurePath, text: str) -> Iterator[str]:
         yield f"{line_of(text, match.start())}: {match.group()!r}"
 
 
+def program_lists(path: pathlib.PurePath, text: str) -> Iterator[str]:
+    """Every C test and fuzz target is named in its meson.build."""
+    prefix = {"tests/c": "test_", "fuzz": "fuzz_"}.get(str(path.parent))
+    if path.name != "meson.build" or prefix is None:
+        return
+    for file in sorted((ROOT / path.parent).glob(f"{prefix}*.c")):
+        if f"'{file.stem.removeprefix(prefix)}'" not in text:
+            yield f"1: does not list {file.name}"
+
+
 def source_lists(path: pathlib.PurePath, text: str) -> Iterator[str]:
     """Every file beside a meson.build is named in it, and none is twice."""
     if path.name != "meson.build" or path.parts[0] not in ("src", "python"):
@@ -364,6 +374,12 @@ EXAMPLES: list[tuple[Rule, str, str, str]] = [
         "python/greenloop/meson.build",
         "python.install_sources()\n",
         (ROOT / "python/greenloop/meson.build").read_text(),
+    ),
+    (
+        program_lists,
+        "tests/c/meson.build",
+        "foreach name : [\n]\nendforeach\n",
+        (ROOT / "tests/c/meson.build").read_text(),
     ),
     (
         source_lists,
