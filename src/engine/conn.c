@@ -295,7 +295,8 @@ receive(struct gl_conn *conn)
     }
     n = conn->transport->recv(conn, conn->engine->scratch, GL_SCRATCH_BYTES,
                               &drained);
-    conn->readable = n > 0 && !drained;
+    /* The end of the stream, once announced, is still to be read. */
+    conn->readable = n > 0 && (!drained || conn->half_closed);
     if (n == -EAGAIN) {
         return 0;
     }
