@@ -337,7 +337,17 @@ continue_pending(struct gl_engine *e)
  * is left after so many steps is done in the next batch. */
 #define STEPS_PER_SETTLE 256
 
-/* Nothing may come from outside to wake the loop for what is pending. */
+/* Whether settling stopped for its bound: no event will announce the rest,
+ * a queued request with a free slot least of all. */
+static bool
+is_unsettled(const struct gl_engine *e)
+{
+    return !gl_list_empty(&e->pending) ||
+           (!gl_list_empty(&e->queue) &&
+            e->stats.running < e->options.cores);
+}
+
+/* Nothing may come from outside to wake the loop for what is left. */
 static void
 wake_loop(struct gl_engine *e)
 {
@@ -362,7 +372,7 @@ gl_engine_settle(struct gl_engine *e)
     }
     if (!e->in_turn) {
         bury(e);
-        if (!gl_list_empty(&e->pending)) {
+        if (is_unsettled(e)) {
             wake_loop(e);
         }
     }
@@ -405,12 +415,12 @@ gl_engine_turn(struct gl_engine *e, int timeout_ms,
     e->in_turn = true;
     e->member_ready = false;
     e->stats.turns++;
-    if (!gl_list_empty(&e->pending)) {
+    if (is_unsettled(e)) {
         timeout_ms = 0;
     }
     for (;;) {
         n = wait_batch(e, timeout_ms);
-        if (n <= 0 && gl_list_empty(&e->pending)) {
+        if (n < 0 || (n == 0 && !is_unsettled(e))) {
             break;
         }
         if (began_ns == 0) {
@@ -428,7 +438,7 @@ gl_engine_turn(struct gl_engine *e, int timeout_ms,
         timeout_ms = 0;
     }
     e->in_turn = false;
-    if (!gl_list_empty(&e->pending)) {
+    if (is_unsettled(e)) {
         wake_loop(e);
     }
     return n < 0 && total == 0 ? n : total;
