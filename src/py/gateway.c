@@ -248,15 +248,18 @@ report(GlExchange *x, const char *what)
     gl_engine_report(gl_engine_of_pool(x->core->pool), text);
 }
 
+/* Keeps the exception that is set, out of the handler's sight. */
 static void
 interrupt(GlEngine *engine)
 {
+    struct gl_exc exc = gl_exc_take();
     PyObject *done = PyObject_CallNoArgs(engine->on_interrupt);
 
     if (done == NULL) {
         gl_engine_report(engine, "the interrupt handler failed");
     }
     Py_XDECREF(done);
+    gl_exc_restore(&exc);
 }
 
 /* What the exception that is set means for the answer. */
