@@ -10,10 +10,12 @@ requests.  Both use public API only.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import importlib
 import selectors
 import sys
-from typing import Any
+import weakref
+from collections.abc import Callable
 
 from greenloop import _core
 
@@ -23,9 +25,12 @@ __all__ = ["mount", "new_loop", "unmount"]
 class _EngineSelector(selectors.EpollSelector):
     """A selector whose select() can become the engine's turn."""
 
+    engine: _core.Engine | None = None
+
     def attach(self, engine: _core.Engine) -> None:
         """Lets `engine` wait for this selector's descriptors as well."""
         engine.mount_select(self.fileno(), super().select)
+        self.engine = engine
         # An attribute of the instance: the loop calls C without a Python
         # frame between.
         self.__dict__["select"] = engine.select
@@ -33,6 +38,7 @@ class _EngineSelector(selectors.EpollSelector):
     def detach(self) -> None:
         """Makes it an ordinary selector again."""
         self.__dict__.pop("select", None)
+        self.engine = None
 
 
 class _EngineLoop(asyncio.SelectorEventLoop):
@@ -62,27 +68,49 @@ def new_loop(kind: str) -> asyncio.AbstractEventLoop:
     return loop
 
 
-def mount(loop: asyncio.AbstractEventLoop, engine: _core.Engine) -> Any:
-    """Has `loop` run `engine`; returns what unmount() needs."""
-    if isinstance(loop, _EngineLoop):
+@dataclasses.dataclass
+class _Current:
+    """A loop that runs engines, and the thread's current one before it."""
+
+    before: Callable[[], asyncio.AbstractEventLoop | None] | None
+    was_current: bool  # it was so itself
+    engines: int = 0
+
+
+# Servers of one loop may end in any order: the last one restores.
+_currents: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Current]
+_currents = weakref.WeakKeyDictionary()
+
+
+def mount(loop: asyncio.AbstractEventLoop, engine: _core.Engine) -> None:
+    """Has `loop` run `engine`, and makes it the thread's current loop."""
+    if isinstance(loop, _EngineLoop) and loop.selector.engine is None:
         loop.selector.attach(engine)
     else:
         loop.add_reader(engine.fileno(), engine.turn)
     before = _current_loop()
+    current = _currents.get(loop)
+    if current is None:
+        weak = weakref.ref(before) if before is not None else None
+        current = _currents[loop] = _Current(weak, before is loop)
+    current.engines += 1
     if before is not loop:
         asyncio.set_event_loop(loop)
-    return before
 
 
-def unmount(
-    loop: asyncio.AbstractEventLoop, engine: _core.Engine, before: Any
-) -> None:
+def unmount(loop: asyncio.AbstractEventLoop, engine: _core.Engine) -> None:
     """Undoes mount(), before the engine is closed."""
-    if isinstance(loop, _EngineLoop):
+    if isinstance(loop, _EngineLoop) and loop.selector.engine is engine:
         loop.selector.detach()
     elif not loop.is_closed():
         loop.remove_reader(engine.fileno())
-    if before is not loop and _current_loop() is loop:
+    current = _currents[loop]
+    current.engines -= 1
+    if current.engines > 0:
+        return
+    del _currents[loop]
+    before = current.before() if current.before is not None else None
+    if not current.was_current and _current_loop() is loop:
         asyncio.set_event_loop(before)
 
 

@@ -63,7 +63,7 @@ class Server:
         for sock in sockets:
             name, port = _server_name(sock)
             self._engine.listen(sock.fileno(), name, port)
-        self._before = mounts.mount(loop, self._engine)
+        mounts.mount(loop, self._engine)
 
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
@@ -99,7 +99,8 @@ class Server:
         """Ends a graceful end early: GreenletExit now, the rest soon."""
         self.close()
         if not self._closed.done():
-            self._throw_exit(False)
+            # Not at once: the caller may itself be in a request.
+            self._later(0, self._throw_exit, False)
             self._later(EXIT_SECONDS / 2, self._throw_exit, True)
 
     async def wait_closed(self) -> None:
@@ -147,7 +148,7 @@ class Server:
             return
         for timer in self._timers:
             timer.cancel()
-        mounts.unmount(self._loop, self._engine, self._before)
+        mounts.unmount(self._loop, self._engine)
         self._closed.set_result(None)
         self._engine.close()
 
