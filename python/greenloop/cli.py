@@ -4,11 +4,13 @@
 Exit statuses:
 
     0   stopped on request (SIGINT or SIGTERM), or --help, --version
-    1   a command line that cannot be followed, or a fatal error
+    1   a command line that cannot be followed, a fatal error, or a stop by
+        force after the graceful timeout
     22  there is no application, or it does not import
 
-The program behaves the same under every name; its messages use the name by
-which it was called, so that a link named uwsgi speaks as uwsgi.
+The program behaves the same under every name; what it says about its command
+line uses the name by which it was called, so that a link named uwsgi speaks
+as uwsgi.
 """
 
 from __future__ import annotations
