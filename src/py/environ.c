@@ -292,6 +292,7 @@ put_field(GlExchange *x, PyObject *env, const struct gl_field *field)
     struct gl_state *st = x->st;
     const char *bytes = x->req->bytes;
     PyObject *key = field_key(st, field, gl_span_str(bytes, field->name));
+    Py_ssize_t before = PyDict_GET_SIZE(env);
     PyObject *value, *have;
     int error = -1;
 
@@ -301,7 +302,10 @@ put_field(GlExchange *x, PyObject *env, const struct gl_field *field)
     value = gl_latin1(gl_span_str(bytes, field->value));
     have = value != NULL ? PyDict_SetDefault(env, key, value) : NULL;
     if (have != NULL) {
-        error = have == value ? 0 : join_value(st, env, key, have, value);
+        /* Not by have == value: short strings are shared. */
+        error = PyDict_GET_SIZE(env) > before
+                    ? 0
+                    : join_value(st, env, key, have, value);
         x->vars++;
     }
     Py_XDECREF(value);
