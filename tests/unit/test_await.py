@@ -260,7 +260,7 @@ async def test_timeout_values(service: Service) -> None:
             coroutine.close()
         coroutine = echo(1)
         with pytest.raises(TypeError):
-            await_(coroutine, timeout="1")
+            await_(coroutine, timeout="1")  # type: ignore[arg-type]
         coroutine.close()
 
     await service.call(zero)
@@ -407,7 +407,8 @@ async def test_sleep_takes_any_number(service: Service) -> None:
     for wrong in (-1, -1e-9, -math.inf, math.nan):
         with pytest.raises(ValueError, match="0 seconds or more"):
             await service.call(sleep, wrong)
-    for other in (None, "1", [], 1j):
+    others: list[Any] = [None, "1", [], 1j]
+    for other in others:
         with pytest.raises(TypeError):
             await service.call(sleep, other)
 
