@@ -55,7 +55,7 @@ def port_of(server: Any, index: int = 0) -> int:
     return port
 
 
-# --- the life of a server ---------------------------------------------------
+# --- the life of a server --------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -240,7 +240,7 @@ async def test_idle_connections_do_not_delay_the_end(
     old_writer.close()
 
 
-# --- several servers, several loops -----------------------------------------
+# --- several servers, several loops ----------------------------------------
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -439,7 +439,7 @@ def test_a_server_started_by_a_request(kind: str) -> None:
     run_on(kind, main)
 
 
-# --- what it leaves alone ----------------------------------------------------
+# --- what it leaves alone --------------------------------------------------
 
 
 def process_state() -> "dict[str, Any]":
@@ -484,7 +484,7 @@ def test_takes_no_state_of_the_process() -> None:
     assert (done.stdout, done.stderr) == ("unchanged\n", "")
 
 
-# --- errors ------------------------------------------------------------------
+# --- errors ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -568,7 +568,7 @@ def test_outside_of_a_loop() -> None:
         coroutine.send(None)
 
 
-# --- addresses ---------------------------------------------------------------
+# --- addresses -------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -576,7 +576,7 @@ def test_forms_of_addresses(kind: str, tmp_path: pathlib.Path) -> None:
     async def main() -> None:
         path = str(tmp_path / "app.sock")
         sock = socket.create_server(("127.0.0.1", 0))
-        addresses = ["127.0.0.1:0", ":0", path, sock]
+        addresses: list[Any] = ["127.0.0.1:0", ":0", path, sock]
         async with await start_server(hello, addresses) as server:
             assert len(server.sockets) >= 4
             for one in server.sockets:
@@ -610,7 +610,7 @@ def test_addresses_that_cannot_be_listened_on(tmp_path: pathlib.Path) -> None:
     asyncio.run(main())
 
 
-# --- the loop beside it ------------------------------------------------------
+# --- the loop beside it ----------------------------------------------------
 
 
 @served()
@@ -646,7 +646,7 @@ async def test_an_idle_server_does_not_spin(service: Service) -> None:
 def test_lazy_names() -> None:
     assert greenloop.Server is type(asyncio.run(_closed_server()))
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
-        greenloop.nonsense  # type: ignore[attr-defined] # noqa: B018
+        greenloop.nonsense  # noqa: B018
 
 
 async def _closed_server() -> Any:
