@@ -27,6 +27,7 @@ Handler = Callable[[Environ, Start], Iterable[bytes]]
 
 TEXT = [("Content-Type", "text/plain")]
 PAUSE = 0.001
+HOLD_SECONDS = 0.2
 PARKED_SECONDS = 600.0
 
 visitor: contextvars.ContextVar[str] = contextvars.ContextVar("visitor")
@@ -66,6 +67,12 @@ def sleep(environ: Environ, start: Start) -> Iterable[bytes]:
     greenloop.sleep(PAUSE)
     start("200 OK", TEXT)
     return [b"slept"]
+
+
+def hold(environ: Environ, start: Start) -> Iterable[bytes]:
+    """Long enough for many of them to run at the same time."""
+    greenloop.sleep(HOLD_SECONDS)
+    return hello(environ, start)
 
 
 def wait(environ: Environ, start: Start) -> Iterable[bytes]:
@@ -209,6 +216,7 @@ ROUTES: dict[str, Handler] = {
     "/echo": echo,
     "/lines": lines,
     "/sleep": sleep,
+    "/hold": hold,
     "/wait": wait,
     "/switch": switch,
     "/generate": generate,
