@@ -34,7 +34,10 @@ gl_conn_flush(struct gl_conn *conn)
         ssize_t n = conn->transport->writev(conn, &iov, 1);
 
         if (n == -EAGAIN) {
-            n = gl_conn_want_write(conn);
+            /* Asked for once: from then on a full socket announces its room
+             * by itself, while each change of the watch would announce
+             * unread input anew, and spin. */
+            n = conn->watch.events & EPOLLOUT ? 0 : gl_conn_want_write(conn);
             conn->reset |= n < 0;
             return n < 0 ? -ECONNRESET : -EAGAIN;
         }
