@@ -114,6 +114,23 @@ linger(struct gl_conn *conn)
     gl_engine_continue_later(e, conn);
 }
 
+/* Sends conn->out on.  Within write_timeout_ms the peer must take a byte of
+ * it: nothing else that it does moves that deadline.  Returns what
+ * gl_conn_flush does. */
+static int
+flush_in_time(struct gl_conn *conn)
+{
+    size_t before = gl_buf_len(&conn->out);
+    int error = gl_conn_flush(conn);
+
+    if (error == -EAGAIN &&
+        (!conn->flushing || gl_buf_len(&conn->out) < before)) {
+        gl_conn_set_deadline(conn, conn->engine->options.write_timeout_ms);
+    }
+    conn->flushing = error == -EAGAIN;
+    return error;
+}
+
 void
 gl_conn_end(struct gl_conn *conn)
 {
@@ -124,10 +141,11 @@ gl_conn_end(struct gl_conn *conn)
     conn->linger = conn->linger || gl_buf_len(&conn->in) > 0 ||
                    conn->readable;
     conn->state = GL_CONN_FLUSH;
-    error = conn->reset ? -ECONNRESET : gl_conn_flush(conn);
+    error = conn->reset ? -ECONNRESET : flush_in_time(conn);
     if (error == -EAGAIN) {
-        gl_conn_set_deadline(conn, conn->engine->options.write_timeout_ms);
-    } else if (error < 0 || !conn->linger) {
+        return; /* continued when the socket takes bytes */
+    }
+    if (error < 0 || !conn->linger) {
         gl_conn_close(conn);
     } else {
         linger(conn);
@@ -404,14 +422,18 @@ look_for_request(struct gl_conn *conn)
 {
     bool more = true;
 
-    if (gl_buf_len(&conn->out) > 0 && gl_conn_flush(conn) < 0) {
-        if (conn->reset) {
-            gl_conn_close(conn);
-        } else {
-            gl_conn_set_deadline(conn,
-                                 conn->engine->options.write_timeout_ms);
+    if (gl_buf_len(&conn->out) > 0) {
+        int error = flush_in_time(conn);
+
+        if (error == -EAGAIN) {
+            return; /* a peer that takes no answers asks nothing more */
         }
-        return; /* a peer that takes no answers asks nothing more */
+        if (error < 0) {
+            gl_conn_close(conn);
+            return;
+        }
+        gl_conn_set_deadline(conn,
+                             conn->engine->options.keepalive_timeout_ms);
     }
     if (conn->state == GL_CONN_IDLE && gl_buf_len(&conn->in) > 0) {
         more = parse(conn,
@@ -464,10 +486,25 @@ discard_buffered(struct gl_conn *conn)
     return conn->discarded > DISCARD_MAX_BYTES ? GL_CHUNK_BAD : ev;
 }
 
-/* DISCARD: reads the rest of a body that the application left unread. */
+/* Gives up on the rest of a body: the answer's rest leaves, then the
+ * connection ends. */
+static void
+stop_discarding(struct gl_conn *conn)
+{
+    drop_request(conn);
+    conn->linger = true;
+    gl_conn_end(conn);
+}
+
+/* DISCARD: reads the rest of a body that the application left unread, and
+ * sends the rest of the answer, for which the peer may be waiting. */
 static void
 discard_body(struct gl_conn *conn)
 {
+    if (gl_conn_flush(conn) == -ECONNRESET) {
+        gl_conn_close(conn);
+        return;
+    }
     for (int i = 0; i < READS_PER_EVENT; i++) {
         enum gl_chunk_event ev = discard_buffered(conn);
         ssize_t n;
@@ -485,9 +522,7 @@ discard_body(struct gl_conn *conn)
             return;
         }
         if (n < 0) {
-            drop_request(conn);
-            conn->linger = true;
-            gl_conn_end(conn);
+            stop_discarding(conn);
             return;
         }
     }
@@ -589,6 +624,9 @@ conn_ready(struct gl_watch *watch, uint32_t events)
         conn->reset = true;
     }
     if (conn->state == GL_CONN_BUSY) {
+        if ((events & EPOLLOUT) && gl_buf_len(&conn->out) > 0) {
+            (void)gl_conn_flush(conn); /* a failure is noted as a reset */
+        }
         busy_event(conn, events,
                    (conn->reset && !was_reset) ||
                        (conn->half_closed && !was_half_closed));
@@ -632,9 +670,11 @@ conn_deadline(struct gl_timer *timer)
     case GL_CONN_BUSY:
         busy_deadline(conn);
         break;
+    case GL_CONN_DISCARD:
+        stop_discarding(conn);
+        break;
     case GL_CONN_IDLE:
     case GL_CONN_QUEUED:
-    case GL_CONN_DISCARD:
     case GL_CONN_FLUSH:
     case GL_CONN_LINGER:
         gl_conn_close(conn);

@@ -55,6 +55,7 @@ struct gl_conn {
     bool readable;           /* the socket may hold unread bytes */
     bool half_closed;        /* the peer ended its stream */
     bool reset;              /* the connection is broken */
+    bool flushing;           /* the deadline is that of conn->out */
     bool linger;             /* after FLUSH comes LINGER, not the end */
     struct gl_peer peer;
 };
