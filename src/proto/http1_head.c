@@ -214,7 +214,8 @@ class_run(const char *bytes, size_t at, size_t end, uint8_t mask)
     return at;
 }
 
-/* method SP request-target SP HTTP-version (RFC 9112, section 3). */
+/* method SP request-target SP HTTP-version (RFC 9112, section 3).  The first
+ * byte is known to be a token's. */
 static enum gl_head_result
 request_line(struct gl_head *head, const char *bytes, size_t at, size_t end)
 {
@@ -222,7 +223,7 @@ request_line(struct gl_head *head, const char *bytes, size_t at, size_t end)
     size_t target_end;
     enum gl_head_result result;
 
-    if (method_end == at || method_end == end || bytes[method_end] != ' ') {
+    if (method_end == end || bytes[method_end] != ' ') {
         return GL_HEAD_BAD;
     }
     target_end = class_run(bytes, method_end + 1, end, GL_CLASS_TARGET);

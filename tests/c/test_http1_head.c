@@ -189,6 +189,7 @@ static const struct {
     {"\r\n\r\nGET / HTTP/1.0\r\n\r\n", GL_HEAD_BAD},
     {"\nGET / HTTP/1.0\r\n\r\n", GL_HEAD_BAD},
     {"\r\rGET / HTTP/1.0\r\n\r\n", GL_HEAD_BAD},
+    {"\rG", GL_HEAD_BAD},
     {" GET / HTTP/1.0\r\n\r\n", GL_HEAD_BAD},
     {"\x16\x03\x01", GL_HEAD_BAD},
     {"GET / HTTP/1.0\n\r\n", GL_HEAD_BAD},
@@ -199,6 +200,7 @@ static const struct {
     {"GET /\r\n\r\n", GL_HEAD_BAD},
     {"GET / \r\n\r\n", GL_HEAD_BAD},
     {"GET  / HTTP/1.0\r\n\r\n", GL_HEAD_BAD},
+    {"GET  HTTP/1.0\r\n\r\n", GL_HEAD_BAD},
     {"GET /  HTTP/1.0\r\n\r\n", GL_HEAD_BAD},
     {"GET\t/ HTTP/1.0\r\n\r\n", GL_HEAD_BAD},
     {"GET / HTTP/1.0 \r\n\r\n", GL_HEAD_BAD},
@@ -224,6 +226,7 @@ static const struct {
     {"GET / HTTP/1.\r\n\r\n", GL_HEAD_BAD},
     {"GET / HTTP/1.10\r\n\r\n", GL_HEAD_BAD},
     {"GET / HTTP/11\r\n\r\n", GL_HEAD_BAD},
+    {"GET / HTTP/1,0\r\n\r\n", GL_HEAD_BAD},
     {"GET / HTTP/x.1\r\n\r\n", GL_HEAD_BAD},
     {"GET / HTTP/0.9\r\n\r\n", GL_HEAD_VERSION},
     {"GET / HTTP/2.0\r\n\r\n", GL_HEAD_VERSION},
@@ -258,6 +261,7 @@ static const struct {
     {G0 "Host: a:1:2\r\n\r\n", GL_HEAD_BAD},
     {G0 "Host: ::1\r\n\r\n", GL_HEAD_BAD},
     {G0 "Host: [::1\r\n\r\n", GL_HEAD_BAD},
+    {G0 "Host: [a]\r\n\r\n", GL_HEAD_BAD},
     {G0 "Host: [::1%25a]\r\n\r\n", GL_HEAD_BAD},
     {G0 "Host: a%4\r\n\r\n", GL_HEAD_BAD},
     {G0 "Host: :80\r\n\r\n", GL_HEAD_BAD},
@@ -347,6 +351,9 @@ test_line_limit(void)
     check_every_cut(&limits, "GET /abcdefgh HT\r", 17, GL_HEAD_MORE, "");
     check_every_cut(&limits, "GET /abcdefgh HT\r\r", 18,
                     GL_HEAD_LINE_TOO_LONG, "");
+    /* What is no request line at all is not too long a one. */
+    check_every_cut(&limits, " GET /abcdefghijkl HTTP/1.0\r\n\r\n", 31,
+                    GL_HEAD_BAD, "");
     check_every_cut(&limits, "GET /abcdefgh HT\n", 17, GL_HEAD_BAD, "");
     check_every_cut(&limits, "GET /abcdefgh HTT\n", 18,
                     GL_HEAD_LINE_TOO_LONG, "");
@@ -362,6 +369,8 @@ test_head_limit(void)
     limits.head_max_bytes = 23;
     check_every_cut(&limits, wire, 28, GL_HEAD_TOO_LARGE, "");
     check_every_cut(&limits, wire, 22, GL_HEAD_MORE, "");
+    check_every_cut(&limits, G0 "A: bbb", 22, GL_HEAD_MORE, "");
+    check_every_cut(&limits, G0 "A: bbbb", 23, GL_HEAD_TOO_LARGE, "");
     check_every_cut(&limits, G0 "A: bbbbbbbbbb", 29, GL_HEAD_TOO_LARGE, "");
     /* The line beyond the limit is not judged. */
     check_every_cut(&limits, G0 "A: b\r\n\n", 23, GL_HEAD_BAD, "");
@@ -408,6 +417,21 @@ test_full_table(void)
     }
 }
 
+/* A slow peer's bytes are not searched again with each one that comes. */
+static void
+test_linear(void)
+{
+    const char wire[] = G0 "A: bbbbbbbbbbbbbbbb";
+    struct gl_head head;
+
+    gl_http1_head_init(&head);
+    for (size_t n = 1; n < sizeof(wire); n++) {
+        check_case("%zu bytes", n);
+        CHECK(gl_http1_head_parse(&head, &usual, wire, n) == GL_HEAD_MORE);
+        CHECK(head.scanned == n);
+    }
+}
+
 static void
 test_status(void)
 {
@@ -429,6 +453,7 @@ main(void)
     test_head_limit();
     test_field_limit();
     test_full_table();
+    test_linear();
     test_status();
     return check_end();
 }

@@ -83,6 +83,19 @@ test_names(void)
     }
 }
 
+/* A name that agrees with "host" in its ends, and in the 16 low bits of its
+ * length. */
+static void
+test_long_name(void)
+{
+    static char name[(1 << 16) + 4];
+
+    check_case("long name");
+    memset(name, 't', sizeof(name));
+    name[0] = 'h';
+    CHECK(look_up(name, sizeof(name)) == GL_FIELD_UNKNOWN);
+}
+
 /* Every byte at every place of values of every length up to 40. */
 static void
 test_values(void)
@@ -179,6 +192,7 @@ main(void)
 {
     test_classes();
     test_names();
+    test_long_name();
     test_values();
     test_equals();
     test_lists();
