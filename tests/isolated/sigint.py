@@ -45,8 +45,10 @@ PARKED = [
     get(f"/forever/{how}", b"").wire
     for how in ("sleep", "wait", "switch", "finally")
 ]
-# Python's own ways to end at a signal that nothing of ours can catch yet.
-EARLY_STATUSES = (-signal.SIGINT, 128 + signal.SIGINT, 1)
+# Python's own ways to end at a signal that nothing of ours can catch yet: by
+# the signal, or with 1 where it interrupts the start of the interpreter.
+BY_SIGNAL = (-signal.SIGINT, 128 + signal.SIGINT)
+PYTHON_STARTS = re.compile(r"Fatal Python error|import the site module")
 OUR_FRAME = re.compile(r'greenloop/cli\.py", line \d+, in (?!<module>)')
 CRASH = re.compile(r"Traceback|Sanitizer|runtime error:|Exception ignored")
 
@@ -72,9 +74,12 @@ class Outcome:
     @property
     def early(self) -> bool:
         """The signal came before the program's own code."""
+        by_python = self.status in BY_SIGNAL or (
+            self.status == 1 and PYTHON_STARTS.search(self.log)
+        )
         return (
             not self.plan.after_ready
-            and self.status in EARLY_STATUSES
+            and bool(by_python)
             and "ready" not in self.log
             and not OUR_FRAME.search(self.log)
         )

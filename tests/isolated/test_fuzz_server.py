@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: MIT
+"""A short fuzz of the real server; `make fuzz-server` runs the long one."""
+
+import time
+
+import fuzz_server
+import pytest
+from workload import Client
+
+INPUTS = 400
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_no_input_does_harm(loop: str) -> None:
+    with fuzz_server.started(loop) as running:
+        assert fuzz_server.prove(running, INPUTS, seed=5) == []
+
+
+def test_a_client_that_leaves_within_a_head_is_noticed_at_once() -> None:
+    with fuzz_server.started("asyncio") as running:
+        client = Client(running.port)
+        try:
+            began = time.monotonic()
+            client.socket.sendall(b"GET /hel")
+            client.socket.shutdown(1)
+            assert client.socket.recv(1) == b""
+            taken = time.monotonic() - began
+        finally:
+            client.close()
+    assert taken < fuzz_server.TIMEOUT_SECONDS / 2
+
+
+def test_what_the_log_may_not_have() -> None:
+    assert fuzz_server.CRASH.search("ERROR: AddressSanitizer: heap-use")
+    assert not fuzz_server.CRASH.search("greenloop: error in a request: GET")
