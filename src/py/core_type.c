@@ -60,35 +60,60 @@ enter_from_hub(struct gl_core *core, PyObject *self, PyObject *args,
     return result;
 }
 
-/* The hub runs, but not in its own greenlet: only a callback of the loop can
- * enter a core without losing the caller. */
+/* (first, *rest): a new tuple or NULL. */
 static PyObject *
-schedule_switch(struct gl_hub *hub, PyObject *self, PyObject *args)
+prepend(PyObject *first, PyObject *rest)
 {
-    PyObject *callback = PyObject_GetAttr(self, hub->st->s_switch_name);
-    PyObject *handle = NULL;
-    PyObject *call_soon = PyObject_GetAttr(hub->loop, hub->st->s_call_soon);
-    PyObject *all = NULL;
+    PyObject *one = PyTuple_Pack(1, first);
+    PyObject *all = one != NULL ? PySequence_Concat(one, rest) : NULL;
 
-    if (callback != NULL && call_soon != NULL) {
-        all = Py_BuildValue("(O)", callback);
-    }
-    if (all != NULL) {
-        PyObject *joined = PySequence_Concat(all, args);
+    Py_XDECREF(one);
+    return all;
+}
 
-        if (joined != NULL) {
-            handle = PyObject_Call(call_soon, joined, NULL);
-            Py_DECREF(joined);
-        }
+/* The hub runs, but not in its own greenlet: only a callback of the loop can
+ * enter a core without losing the caller.  kwargs may be NULL. */
+static PyObject *
+schedule(struct gl_hub *hub, PyObject *method, PyObject *args,
+         PyObject *kwargs)
+{
+    PyObject *functools = PyImport_ImportModule("functools");
+    PyObject *partial = NULL, *all = NULL, *call = NULL, *handle = NULL;
+
+    if (functools != NULL) {
+        partial = PyObject_GetAttrString(functools, "partial");
+        all = prepend(method, args);
     }
-    Py_XDECREF(callback);
-    Py_XDECREF(call_soon);
+    if (partial != NULL && all != NULL) {
+        call = PyObject_Call(partial, all, kwargs);
+    }
+    if (call != NULL) {
+        handle = gl_call_method_one(hub->loop, hub->st->s_call_soon, call);
+    }
+    Py_XDECREF(functools);
+    Py_XDECREF(partial);
     Py_XDECREF(all);
+    Py_XDECREF(call);
     if (handle == NULL) {
         return NULL;
     }
     Py_DECREF(handle);
     Py_RETURN_NONE;
+}
+
+/* The same for the method called `name` of self. */
+static PyObject *
+schedule_method(struct gl_hub *hub, PyObject *self, PyObject *name,
+                PyObject *args, PyObject *kwargs)
+{
+    PyObject *method = PyObject_GetAttr(self, name);
+    PyObject *result = NULL;
+
+    if (method != NULL) {
+        result = schedule(hub, method, args, kwargs);
+        Py_DECREF(method);
+    }
+    return result;
 }
 
 static bool
@@ -129,7 +154,8 @@ core_switch(PyObject *self, PyObject *args, PyObject *kwargs)
         return gl_core_transfer(hub->st, self, args, kwargs, NULL);
     }
     if (!runs_in_hub(hub)) {
-        return schedule_switch(hub, self, args);
+        return schedule_method(hub, self, hub->st->s_switch_name, args,
+                               kwargs);
     }
     result = enter_from_hub(core, self, args, kwargs, NULL);
     gl_engine_settle(core->pool->engine);
@@ -167,6 +193,9 @@ core_throw(PyObject *self, PyObject *args)
     }
     if (hub->current == core) {
         return gl_bridge_throw(self, exc.type, exc.value, exc.traceback);
+    }
+    if (hub->current == NULL && !runs_in_hub(hub)) {
+        return schedule_method(hub, self, hub->st->s_throw, args, NULL);
     }
     Py_INCREF(exc.type);
     Py_XINCREF(exc.value);
@@ -212,6 +241,15 @@ gl_core_type_init(PyObject *module, struct gl_state *st)
     };
 
     if (bases == NULL) {
+        return -1;
+    }
+    st->gr_context = PyObject_GetAttrString((PyObject *)base, "gr_context");
+    if (st->gr_context == NULL ||
+        Py_TYPE(st->gr_context)->tp_descr_set == NULL) {
+        Py_DECREF(bases);
+        PyErr_SetString(PyExc_ImportError,
+                        "this greenlet has no gr_context; install "
+                        "greenlet>=3.1");
         return -1;
     }
     st->core_type =

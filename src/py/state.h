@@ -30,7 +30,6 @@
     X(empty, "")                                          \
     X(fileno, "fileno")                                   \
     X(get_loop, "get_loop")                               \
-    X(gr_context, "gr_context")                           \
     X(http_10, "HTTP/1.0")                                \
     X(http_11, "HTTP/1.1")                                \
     X(http_cookie, "HTTP_COOKIE")                         \
@@ -58,6 +57,7 @@
     X(slash, "/")                                         \
     X(switch_name, "switch")                              \
     X(tell, "tell")                                       \
+    X(throw, "throw")                                     \
     X(uwsgi_core, "uwsgi.core")                           \
     X(wsgi_disconnected, "greenloop.client_disconnected") \
     X(wsgi_input, "wsgi.input")
@@ -81,6 +81,7 @@ struct gl_state {
     PyObject *client_disconnected; /* greenloop.ClientDisconnected */
     PyObject *timeout_error;       /* asyncio.TimeoutError */
     PyObject *greenlet_exit;
+    PyObject *gr_context; /* the descriptor of greenlet.greenlet */
     /* asyncio hooks (design: the closed list) and predicates */
     PyObject *set_running_loop;
     PyObject *enter_task;
