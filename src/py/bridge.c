@@ -41,6 +41,19 @@ gl_bridge_parent(PyObject *g)
     return (PyObject *)PyGreenlet_GET_PARENT((PyGreenlet *)g);
 }
 
+int
+gl_bridge_adopt(PyObject *g)
+{
+    PyGreenlet *current = PyGreenlet_GetCurrent();
+    int error = -1;
+
+    if (current != NULL) {
+        error = PyGreenlet_SetParent((PyGreenlet *)g, current);
+        Py_DECREF(current);
+    }
+    return error;
+}
+
 PyObject *
 gl_bridge_switch(PyObject *g, PyObject *args, PyObject *kwargs)
 {

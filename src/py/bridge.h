@@ -18,6 +18,9 @@ PyObject *gl_bridge_current(void);
 /* The parent of `g`; a new reference, or NULL without an exception for a
  * main greenlet. */
 PyObject *gl_bridge_parent(PyObject *g);
+/* Makes the running greenlet the parent of `g`: where control goes when g
+ * ends.  0 or -1. */
+int gl_bridge_adopt(PyObject *g);
 /* Gives control to `g`, which receives args (a tuple) and kwargs (a dict or
  * NULL) as greenlet's switch() passes them.  Returns what comes back: a new
  * reference, or NULL with the exception that came back. */

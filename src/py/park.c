@@ -288,8 +288,12 @@ gl_core_end_waits(struct gl_core *core)
         struct gl_wait *w =
             GL_CONTAINER_OF(core->waits.next, struct gl_wait, link);
         PyObject *g = Py_NewRef(w->greenlet);
-        PyObject *back = gl_bridge_throw(g, exit, NULL, NULL);
+        PyObject *back = NULL;
 
+        /* Its end must come back here, not to the hub. */
+        if (gl_bridge_adopt(g) == 0) {
+            back = gl_bridge_throw(g, exit, NULL, NULL);
+        }
         if (back == NULL) {
             core->pool->report(core->pool, "a greenlet of an ended request "
                                            "raised");
