@@ -12,6 +12,7 @@ After --graceful-timeout the process ends within a second, whatever runs.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -28,6 +29,9 @@ from greenloop.options import Settings
 from greenloop.server import Server
 
 __all__ = ["run"]
+
+# The interpreter's own first threshold (700, or 2000 since 3.13).
+CPYTHON_THRESHOLD = gc.get_threshold()[0]
 
 # What may pass between the graceful timeout and the end of the process.
 MARGIN_SECONDS = 0.8
@@ -54,7 +58,22 @@ def run(settings: Settings) -> int:
         ) from None
     asyncio_patch.install()
     apps = loader.load_applications(settings)
+    _settle_the_collector(settings.cores)
     return _Worker(settings, loop, apps, sockets).run()
+
+
+def _settle_the_collector(cores: int) -> None:
+    """Keeps parked requests from being taken for garbage.
+
+    A request has about ten containers while it waits.  With CPython's
+    default threshold each wave of some hundred requests makes the collector
+    run, which finds nothing.  Applications that set a threshold keep it.
+    """
+    first, *others = gc.get_threshold()
+    if first == CPYTHON_THRESHOLD:
+        gc.set_threshold(max(first, 10 * cores), *others)
+    gc.collect()
+    gc.freeze()  # what was loaded stays
 
 
 def _redirect_output(path: str) -> None:

@@ -20,6 +20,10 @@
 #define GL_LIKELY(x) __builtin_expect(!!(x), 1)
 #define GL_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
+/* Keeps the locals of a function out of its caller's frame: each parked
+ * request keeps a copy of the frames above it. */
+#define GL_OFF_STACK __attribute__((noinline))
+
 /* Arguments `fmt` and `first` are checked as printf checks them. */
 #define GL_PRINTF(fmt, first) __attribute__((format(printf, fmt, first)))
 

@@ -412,6 +412,9 @@ gl_engine_turn(struct gl_engine *e, int timeout_ms,
     if (e->in_turn) {
         return 0;
     }
+    if (!gl_poller_is_ours(&e->poller)) {
+        return -ECHILD;
+    }
     e->in_turn = true;
     e->member_ready = false;
     e->stats.turns++;

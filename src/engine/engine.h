@@ -104,8 +104,9 @@ void gl_engine_note_access(struct gl_engine *e);
 /* Runs what is ready.  Waits up to timeout_ms (-1: for ever, 0: not) for the
  * first event, then goes on without waiting until nothing is ready, the
  * budget is spent, or the member descriptor is ready.  Returns the number of
- * events that were handled, or a negative errno (-EINTR: a signal came; all
- * others are fatal).  A call from inside a turn does nothing, returns 0. */
+ * events that were handled, or a negative errno (-EINTR: a signal came;
+ * -ECHILD: this is a child of the engine's process; others are fatal).  A
+ * call from inside a turn does nothing and returns 0. */
 int gl_engine_turn(struct gl_engine *e, int timeout_ms,
                    const struct gl_budget *budget);
 /* Starts queued requests while slots are free, continues connections whose

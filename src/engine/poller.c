@@ -75,10 +75,13 @@ gl_poller_wait(struct gl_poller *p, int timeout_ms)
     if (n < 0) {
         return -errno;
     }
-    if (n > 0 && p->pid != getpid()) {
-        return -ECHILD; /* the parent's connections are not ours to serve */
-    }
     return n;
+}
+
+bool
+gl_poller_is_ours(const struct gl_poller *p)
+{
+    return p->pid == getpid();
 }
 
 void

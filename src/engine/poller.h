@@ -44,9 +44,11 @@ int gl_poller_change(struct gl_poller *p, struct gl_watch *w,
 /* Takes w out; harmless when it is not active. */
 void gl_poller_remove(struct gl_poller *p, struct gl_watch *w);
 /* Waits up to timeout_ms (-1: for ever) into p->batch.  Returns the number of
- * events, or a negative errno: -EINTR after a signal, -ECHILD in a process
- * other than the one that made the set. */
+ * events, or a negative errno: -EINTR after a signal. */
 int gl_poller_wait(struct gl_poller *p, int timeout_ms);
+/* False in a child of the process that made the set: its parent's
+ * connections are not to be served there. */
+bool gl_poller_is_ours(const struct gl_poller *p);
 /* Calls what the first `count` events of the last wait are for. */
 void gl_poller_dispatch(struct gl_poller *p, int count);
 

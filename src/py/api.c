@@ -23,10 +23,11 @@ is_bracketed(const struct gl_core *core)
 
 /* A coroutine that was started eagerly runs inside the request's greenlet:
  * parking it there would leave the loop believing that its task still runs.
- * 0, or -1 with RuntimeError. */
+ * 0, or -1 with RuntimeError.  Before Python 3.12 no task starts eagerly. */
 static int
 refuse_in_task(struct gl_state *st, struct gl_core *core, const char *what)
 {
+#if PY_VERSION_HEX >= 0x030C0000
     PyObject *task;
     bool inside;
 
@@ -35,7 +36,6 @@ refuse_in_task(struct gl_state *st, struct gl_core *core, const char *what)
     }
     task = PyObject_CallOneArg(st->current_task, core->pool->hub->loop);
     inside = task != NULL && task != Py_None;
-
     Py_XDECREF(task);
     if (inside) {
         PyErr_Format(PyExc_RuntimeError,
@@ -43,6 +43,12 @@ refuse_in_task(struct gl_state *st, struct gl_core *core, const char *what)
                      what);
     }
     return task != NULL && !inside ? 0 : -1;
+#else
+    (void)st;
+    (void)core;
+    (void)what;
+    return 0;
+#endif
 }
 
 /* --- sleep ------------------------------------------------------------ */

@@ -7,13 +7,23 @@
  */
 #include "py/bracket.h"
 
-int
-gl_bracket_show(struct gl_state *st, PyObject *loop)
-{
-    PyObject *done = PyObject_CallOneArg(st->set_running_loop, loop);
+#include "py/core.h"
 
-    Py_XDECREF(done);
-    return done != NULL ? 0 : -1;
+int
+gl_bracket_view(struct gl_hub *hub, PyObject *view)
+{
+    PyObject *done;
+
+    if (hub->view == view) {
+        return 0;
+    }
+    done = PyObject_CallOneArg(hub->st->set_running_loop, view);
+    if (done == NULL) {
+        return -1;
+    }
+    Py_DECREF(done);
+    hub->view = view;
+    return 0;
 }
 
 int

@@ -11,8 +11,13 @@
 
 #include "py/state.h"
 
-/* Makes `loop` (or None) the running loop of this thread.  0 or -1. */
-int gl_bracket_show(struct gl_state *st, PyObject *loop);
+struct gl_hub;
+
+/* Makes `view` (the hub's loop or None) the running loop of this thread, if
+ * it is not that already.  During a turn of the engine the view stays as the
+ * last core needed it, because each change costs a system call in CPython;
+ * the end of the turn shows the loop again.  0 or -1. */
+int gl_bracket_view(struct gl_hub *hub, PyObject *view);
 
 /* Leaves the task that the loop is running, if any.  *ret_task is a new
  * reference or NULL.  The loop must be shown.  0 or -1. */

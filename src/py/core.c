@@ -51,6 +51,7 @@ hub_join(struct gl_state *st, PyObject *loop)
         hub->st = st;
         hub->thread = thread;
         hub->loop = Py_NewRef(loop);
+        hub->view = hub->loop; /* that loop runs, or will */
         gl_list_push(&st->hubs, &hub->link);
     }
     hub->users++;
@@ -75,8 +76,12 @@ hub_leave(struct gl_hub *hub)
 static void
 set_context(struct gl_core *core, PyObject *context)
 {
-    if (PyObject_SetAttr(core->greenlet, core->pool->st->s_gr_context,
-                         context) < 0) {
+    PyObject *descriptor = core->pool->st->gr_context;
+
+    /* The descriptor's own slot: the attribute's look-up costs as much as
+     * the rest of taking a core. */
+    if (Py_TYPE(descriptor)->tp_descr_set(descriptor, core->greenlet,
+                                          context) < 0) {
         gl_unraisable(core->greenlet);
     }
 }

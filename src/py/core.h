@@ -28,7 +28,10 @@ struct gl_hub {
     unsigned long thread;    /* ident */
     PyObject *greenlet;      /* strong */
     PyObject *loop;          /* strong */
+    PyObject *view;          /* borrowed: the loop or None, whichever the
+                              * thread's running loop was last set to */
     struct gl_core *current; /* whose family has control; NULL: the hub */
+    bool in_turn;            /* the engine runs: see gl_bracket_view */
     unsigned users;          /* pools */
     /* What a core asked the hub to do for it: see park.c. */
     struct gl_transfer {

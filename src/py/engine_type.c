@@ -9,6 +9,7 @@
 #include "py/engine_type.h"
 
 #include "base/gl.h"
+#include "py/bracket.h"
 #include "py/exchange.h"
 
 #include <errno.h>
@@ -385,14 +386,24 @@ engine_fileno(PyObject *object, PyObject *unused)
 static int
 run_turn(GlEngine *self, int timeout_ms)
 {
-    int n;
+    struct gl_hub *hub;
+    bool nested;
+    int n, error;
 
     if (check_open(self) < 0) {
         return -1;
     }
     Py_INCREF((PyObject *)self); /* the application may drop the server */
+    hub = self->pool.hub;
+    nested = hub->in_turn;
+    hub->in_turn = true;
     n = gl_engine_turn(self->engine, timeout_ms, &gl_budget_default);
+    hub->in_turn = nested;
+    error = nested ? 0 : gl_bracket_view(hub, hub->loop);
     Py_DECREF((PyObject *)self);
+    if (error < 0) {
+        return -1;
+    }
     if (n < 0 && n != -EINTR) {
         gl_raise_errno(n, "the event engine failed");
         return -1;

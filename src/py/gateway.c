@@ -236,7 +236,7 @@ text_of(PyObject *text)
 
 /* Reports the exception that is set, or just the text, with the request
  * line.  Clears the exception. */
-static void
+static GL_OFF_STACK void
 report(GlExchange *x, const char *what)
 {
     struct gl_str method = text_of(x->method), uri = text_of(x->uri);
@@ -289,7 +289,7 @@ failure_status(GlExchange *x, GlEngine *engine)
     return 500;
 }
 
-static void
+static GL_OFF_STACK void
 fail(GlExchange *x)
 {
     GlEngine *engine = gl_engine_of_pool(x->core->pool);
@@ -356,7 +356,7 @@ forget_descriptor(GlExchange *x)
     Py_XDECREF(fd);
 }
 
-static void
+static GL_OFF_STACK void
 log_access(GlExchange *x, struct gl_access_log *log)
 {
     struct gl_request *req = x->req;

@@ -36,7 +36,7 @@ enter_once(struct gl_core *core, PyObject *g, PyObject *args,
     struct gl_exc raised = {0};
     PyObject *result;
 
-    if (core->visible == 0 && gl_bracket_show(hub->st, Py_None) < 0) {
+    if (gl_bracket_view(hub, core->visible > 0 ? hub->loop : Py_None) < 0) {
         return NULL;
     }
     hub->current = core;
@@ -45,10 +45,13 @@ enter_once(struct gl_core *core, PyObject *g, PyObject *args,
     result = hand_over(g, args, kwargs, exc);
     Py_DECREF(g);
     hub->current = NULL;
+    if (hub->in_turn) {
+        return result; /* the turn's end shows the loop */
+    }
     if (result == NULL) {
         raised = gl_exc_take();
     }
-    if (gl_bracket_show(hub->st, hub->loop) < 0) {
+    if (gl_bracket_view(hub, hub->loop) < 0) {
         gl_unraisable(hub->loop); /* the loop would be lost: say so */
     }
     if (raised.value != NULL) {
