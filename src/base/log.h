@@ -1,8 +1,9 @@
 /* log.h - the server's own messages: levels, one line is one write.
  *
  * No global state: each engine holds a struct gl_log.  A message is cut at
- * GL_LOG_LINE_BYTES; control bytes from outside are written as \xNN, so that
- * a peer cannot forge lines.  Failures to write are ignored: there is nobody
+ * GL_LOG_LINE_BYTES.  Text from outside goes through gl_log_escape first; a
+ * control byte that comes all the same is written as '?', so that a peer
+ * cannot forge lines.  Failures to write are ignored: there is nobody
  * left to tell.
  *
  * SPDX-License-Identifier: MIT

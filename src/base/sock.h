@@ -2,7 +2,8 @@
  *
  * Each returns >= 0, or a negative errno; EINTR is retried here, and
  * EWOULDBLOCK is always reported as -EAGAIN.  Descriptors that are made here
- * are close-on-exec and non-blocking.  No call raises SIGPIPE.
+ * are close-on-exec and non-blocking.  No call raises SIGPIPE, except
+ * sendfile, whose callers ignore that signal.  `fd` is always a socket.
  *
  * SPDX-License-Identifier: MIT
  */
