@@ -89,7 +89,6 @@ set_context(struct gl_core *core, PyObject *context)
 static void
 begin_request(struct gl_core *core)
 {
-    core->visible = core->pool->visible ? 1 : 0;
     core->switches = 1;
     set_context(core, core->context);
 }
@@ -271,6 +270,7 @@ take_core(struct gl_pool *pool)
         gl_list_push(&pool->idle, &core->idle);
         return NULL;
     }
+    core->visible = pool->visible ? 1 : 0; /* it decides the first view */
     core->busy = true;
     pool->busy++;
     return core;
