@@ -2,6 +2,7 @@
 """start_response, write() and close() of PEP 3333, right and wrong uses."""
 
 import contextlib
+import itertools
 import re
 from collections.abc import Iterator
 
@@ -286,16 +287,27 @@ APP = """
 """
 
 
+PAGE = b"Internal Server Error"
+NUMBERS = itertools.count()
+
+
 @pytest.fixture(scope="module")
 def s() -> Iterator[Server]:
     with server(APP, allow_traceback=True) as running:
         yield running
 
 
-def logged(s: Server, before: int, text: str) -> None:
-    """`text` was logged after the log's first `before` characters."""
-    s.wait_for(text)
-    assert text in s.err[before:]
+def failed(
+    s: Server, path: str, text: str, method: str = "GET", **fields: str
+) -> None:
+    """The request gets a 500, and its exception, with `text`, is logged."""
+    unique = f"{path}?{next(NUMBERS)}."
+    answer = s.request(method, unique, None, fields)
+    assert answer.status == 500
+    assert answer.body == (b"" if method == "HEAD" else PAGE)
+    assert "evil" not in str(answer.headers).lower()
+    s.wait_for(f"error in a request: {method} {unique}\n")
+    assert text in s.err.partition(unique)[2]
 
 
 @pytest.mark.parametrize(
@@ -326,20 +338,13 @@ def test_the_list_of_wrong_uses_is_whole(s: Server) -> None:
 
 @pytest.mark.parametrize("case", cases())
 def test_wrong_use_is_a_500_and_a_log_line(s: Server, case: str) -> None:
-    before = len(s.err)
-    answer = s.get("/wrong", {"X-Case": case})
-    assert (answer.status, answer.body) == (500, b"Internal Server Error")
-    assert b"evil" not in str(answer.headers).lower().encode()
-    logged(s, before, "error in a request: GET /wrong")
-    assert "Traceback" in s.err[before:]
+    failed(s, "/wrong", "Error: ", **{"X-Case": case})
     assert s.get("/write_only").body == b"all"
 
 
 def test_twice_without_exc_info(s: Server) -> None:
     for path in ("/twice", "/none_is_no_exc_info"):
-        before = len(s.err)
-        assert s.get(path).status == 500
-        logged(s, before, "start_response was called again")
+        failed(s, path, "start_response was called again")
 
 
 def test_b11_exc_info_before_the_head(s: Server) -> None:
@@ -352,12 +357,12 @@ def test_b11_exc_info_before_the_head(s: Server) -> None:
 
 
 def test_b11_exc_info_after_the_head(s: Server) -> None:
-    before = len(s.err)
     raw = s.raw(b"GET /exc_info_after HTTP/1.1\r\nHost: x\r\n\r\n")
     head, _, body = raw.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 First\r\n")
     assert body == b"half"
-    logged(s, before, "KeyError: 'the reason'")
+    s.wait_for("error in a request: GET /exc_info_after\n")
+    assert "KeyError: 'the reason'" in s.err.partition("/exc_info_after\n")[2]
 
 
 def test_b11_exc_info_after_write(s: Server) -> None:
@@ -442,10 +447,7 @@ def test_write(s: Server, path: str, body: bytes, version: bytes) -> None:
 def test_start_response_is_not_called(
     s: Server, path: str, method: str
 ) -> None:
-    before = len(s.err)
-    answer = s.request(method, path)
-    assert answer.status == 500
-    logged(s, before, "before it called start_response")
+    failed(s, path, "before it called start_response", method)
 
 
 @pytest.mark.parametrize("path", ["/late_start", "/late_after_empty"])
