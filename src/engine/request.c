@@ -292,8 +292,10 @@ gl_request_read(struct gl_request *req, void *dst, size_t n)
                                       : receive_plain(req, dst, n);
         }
     }
-    if (moved > 0) {
+    if (moved > 0 || req->body_done) {
         req->invite = false; /* the peer did not wait for it */
+    }
+    if (moved > 0) {
         req->body_bytes += (uint64_t)moved;
         if (max > 0 && req->body_bytes > max) {
             return -EMSGSIZE;

@@ -361,6 +361,13 @@ test_continue(void)
     peer_send(&peer, head, strlen(head));
     peer_say(&rig, &peer, "abc");
     CHECK(peer_got(&peer, "200"));
+    check_case("100, the body has come and is empty");
+    peer_forget(&peer);
+    peer_say(&rig, &peer,
+             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
+             "Expect: 100-continue\r\n\r\n0\r\n\r\n");
+    CHECK(peer_got(&peer, "200"));
+    CHECK(!peer.ended);
     check_case("100, the body is not wanted");
     peer_forget(&peer);
     rig.skip_body = true;
