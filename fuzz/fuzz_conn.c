@@ -1,0 +1,307 @@
+/* fuzz_conn.c - any bytes on a connection of the C-only server.
+ *
+ * An input is what one peer sends.  It is sent whole, then to a second
+ * connection in pieces, whose sizes the input decides; that peer may also
+ * leave early, or the transport may move a few bytes at a time.  Answers must
+ * be well-formed, never more than there were requests, the same however the
+ * input was cut; nothing may stay behind, and no turn may run for nothing.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "base/gl.h"
+#include "engine/conn.h"
+#include "engine/engine.h"
+#include "engine/fixed_answer.h"
+#include "fuzz.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define GOT_BYTES (1 << 20)
+#define STATUSES_MAX 4096
+#define TURNS_FREE 64 /* for one piece, and one more for each byte */
+
+enum ending { HALF_CLOSE, CLOSE, ENDINGS };
+
+/* What a peer got. */
+struct seen {
+    size_t n;
+    bool ended;
+    size_t count;                    /* of final answers */
+    uint16_t statuses[STATUSES_MAX]; /* of those */
+    char bytes[GOT_BYTES];
+};
+
+struct server {
+    struct gl_fixed_answer answer;
+    struct gl_engine *engine; /* owned until the program ends */
+};
+
+/* --- a transport that moves little at a time --------------------------- */
+
+#define SIP_BYTES 7
+
+static ssize_t
+sip_recv(struct gl_conn *conn, void *dst, size_t n, bool *ret_drained)
+{
+    ssize_t got = gl_transport_plain.recv(
+        conn, dst, n < SIP_BYTES ? n : SIP_BYTES, ret_drained);
+
+    *ret_drained = got < 0;
+    return got;
+}
+
+static ssize_t
+sip_writev(struct gl_conn *conn, const struct iovec *iov, int count)
+{
+    struct iovec first = {iov[0].iov_base, iov[0].iov_len < SIP_BYTES
+                                               ? iov[0].iov_len
+                                               : SIP_BYTES};
+
+    return gl_transport_plain.writev(conn, &first, count > 1 ? 1 : count);
+}
+
+static int
+sip_shutdown_write(struct gl_conn *conn)
+{
+    return gl_transport_plain.shutdown_write(conn);
+}
+
+static void
+sip_close(struct gl_conn *conn)
+{
+    gl_transport_plain.close(conn);
+}
+
+static const struct gl_transport sip = {
+    .name = "sip",
+    .scheme = "http",
+    .recv = sip_recv,
+    .writev = sip_writev,
+    .shutdown_write = sip_shutdown_write,
+    .close = sip_close,
+};
+
+/* --- servers ----------------------------------------------------------- */
+
+static void
+be_silent(void *arg, enum gl_log_level level, const char *line, size_t n)
+{
+    (void)arg;
+    (void)level;
+    (void)line;
+    (void)n;
+}
+
+/* The two servers of the program: with the defaults, and with limits that
+ * small inputs reach. */
+static struct server *
+server_of(bool small)
+{
+    static struct server servers[2];
+    struct server *s = &servers[small];
+    const struct gl_log log = {GL_LOG_ERROR, be_silent, NULL};
+    struct gl_options options;
+
+    if (s->engine == NULL) {
+        gl_options_init(&options);
+        if (small) {
+            options.head_max_bytes = 512;
+            options.line_max_bytes = 64;
+            options.fields_max = 4;
+            options.body_max_bytes = 64;
+            options.cores = 1;
+        }
+        REQUIRE(gl_fixed_answer_engine(&s->answer, &options, &log,
+                                       &s->engine) == 0);
+    }
+    return s;
+}
+
+/* Runs what is ready; more turns than there are bytes to handle is a spin. */
+static void
+run(struct server *s, size_t bytes)
+{
+    size_t most = TURNS_FREE + bytes;
+
+    while (gl_engine_turn(s->engine, 0, &gl_budget_default) > 0) {
+        REQUIRE(most > 0);
+        most--;
+    }
+}
+
+/* --- the peer ---------------------------------------------------------- */
+
+static void
+take(int fd, struct seen *seen)
+{
+    ssize_t n;
+
+    do {
+        REQUIRE(seen->n < GOT_BYTES);
+        n = recv(fd, seen->bytes + seen->n, GOT_BYTES - seen->n, 0);
+        seen->n += n > 0 ? (size_t)n : 0;
+    } while (n > 0);
+    REQUIRE(n == 0 || errno == EAGAIN); /* no reset destroys an answer */
+    seen->ended |= n == 0;
+}
+
+/* Lets the server work, and takes what it answers, until both are done. */
+static void
+run_and_take(struct server *s, int fd, size_t bytes, struct seen *seen)
+{
+    size_t before;
+
+    do {
+        before = seen->n;
+        run(s, bytes);
+        take(fd, seen);
+    } while (seen->n > before); /* there is room for more */
+}
+
+/* Talks to the server over one connection.  `most`: the largest piece. */
+static void
+talk(struct server *s, const struct gl_transport *transport,
+     const uint8_t *bytes, size_t n, size_t most, enum ending ending,
+     struct seen *seen)
+{
+    static const struct gl_peer peer = {.text = "127.0.0.1", .port = 1};
+    struct fuzz_cuts cuts = fuzz_cuts_of(bytes, n);
+    int fds[2];
+
+    REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds) == 0);
+    REQUIRE(gl_engine_adopt(s->engine, fds[0], &peer, transport,
+                            &gl_protocol_http1, NULL) == 0);
+    seen->n = 0;
+    seen->ended = false;
+    for (size_t at = 0, len; at < n && !seen->ended; at += len) {
+        len = most >= n ? n : fuzz_cut(&cuts, most);
+        len = n - at < len ? n - at : len;
+        /* Fails when the server has closed: the next read says so. */
+        (void)!send(fds[1], bytes + at, len, MSG_NOSIGNAL);
+        run_and_take(s, fds[1], len, seen);
+    }
+    if (ending == HALF_CLOSE) {
+        (void)shutdown(fds[1], SHUT_WR); /* fails if the server closed */
+        run_and_take(s, fds[1], n, seen);
+        REQUIRE(seen->ended);
+        REQUIRE(gl_engine_stats(s->engine).connections == 0);
+    }
+    close(fds[1]);
+    run(s, n);
+}
+
+/* --- what it got ------------------------------------------------------- */
+
+static bool
+starts_with(struct gl_str s, struct gl_str start)
+{
+    return s.n >= start.n && memcmp(s.p, start.p, start.n) == 0;
+}
+
+/* Cuts one answer off; returns its status. */
+static uint16_t
+take_answer(struct gl_str *rest, bool *ret_closes)
+{
+    const struct gl_str hello = GL_STR("Hello World");
+    const char *end = memmem(rest->p, rest->n, "\r\n\r\n", 4), *at;
+    struct gl_str head;
+    unsigned long status, length = 0;
+
+    REQUIRE(end != NULL && starts_with(*rest, GL_STR("HTTP/1.1 ")));
+    head = gl_str_take(rest, (size_t)(end - rest->p) + 4);
+    status = strtoul(head.p + 9, NULL, 10);
+    *ret_closes =
+        memmem(head.p, head.n, "\r\nConnection: close\r\n", 21) != NULL;
+    at = memmem(head.p, head.n, "\r\nContent-Length: ", 18);
+    REQUIRE((at == NULL) == (status == 100));
+    if (at != NULL) {
+        length = strtoul(at + 18, NULL, 10);
+    }
+    if (status == 200) {
+        REQUIRE(length == hello.n);
+        length = starts_with(*rest, hello) ? length : 0; /* HEAD */
+    }
+    REQUIRE(length <= rest->n);
+    (void)gl_str_take(rest, length);
+    return (uint16_t)status;
+}
+
+/* Parses all answers; the statuses are those of a fixed answer, or of a
+ * refusal, which is the last. */
+static void
+check_answers(struct seen *seen)
+{
+    struct gl_str rest = {seen->bytes, seen->n};
+    bool closes = false;
+
+    seen->count = 0;
+    while (rest.n > 0) {
+        uint16_t status;
+
+        REQUIRE(!closes);
+        status = take_answer(&rest, &closes);
+        if (status != 100) {
+            REQUIRE(status == 200 || (status >= 400 && closes));
+            REQUIRE(seen->count < STATUSES_MAX);
+            seen->statuses[seen->count++] = status;
+        }
+    }
+}
+
+/* Ends of heads: no input holds more requests than that. */
+static size_t
+heads_in(const uint8_t *bytes, size_t n)
+{
+    size_t heads = 0;
+
+    for (size_t i = 3; i < n; i++) {
+        heads += memcmp(bytes + i - 3, "\r\n\r\n", 4) == 0;
+    }
+    return heads;
+}
+
+static void
+check_left_behind(const struct server *s, int first_free)
+{
+    struct gl_engine_stats stats = gl_engine_stats(s->engine);
+    int fd = dup(STDERR_FILENO);
+
+    REQUIRE(stats.connections == 0 && stats.running == 0 &&
+            stats.waiting == 0);
+    REQUIRE(s->answer.waiting.next == &s->answer.waiting);
+    REQUIRE(fd == first_free);
+    close(fd);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
+{
+    static struct seen whole, cut;
+    struct fuzz_cuts choice = fuzz_cuts_of(bytes, n);
+    bool small = fuzz_cut(&choice, 4) == 1;
+    const struct gl_transport *transport =
+        fuzz_cut(&choice, 8) == 1 ? &sip : &gl_transport_plain;
+    enum ending ending = fuzz_cut(&choice, 4) == 1 ? CLOSE : HALF_CLOSE;
+    size_t most = fuzz_cut(&choice, n < 8 ? 8 : n);
+    struct server *s = server_of(small);
+    int first_free = dup(STDERR_FILENO);
+    uint64_t before = s->answer.answered;
+
+    close(first_free);
+    talk(s, &gl_transport_plain, bytes, n, n, HALF_CLOSE, &whole);
+    check_answers(&whole);
+    check_left_behind(s, first_free);
+    REQUIRE(whole.count <= heads_in(bytes, n) + 1);
+    REQUIRE(s->answer.answered - before <= whole.count);
+    talk(s, transport, bytes, n, most < n ? most : 1 + n / 2, ending, &cut);
+    check_left_behind(s, first_free);
+    if (ending == HALF_CLOSE) {
+        check_answers(&cut);
+        REQUIRE(cut.count == whole.count);
+        REQUIRE(memcmp(cut.statuses, whole.statuses,
+                       cut.count * sizeof(cut.statuses[0])) == 0);
+    }
+    return 0;
+}
