@@ -219,6 +219,9 @@ gl_conn_start(struct gl_conn *conn)
     e->stats.running++;
     e->stats.requests++;
     e->ops->start(e->owner, req); /* may end the request */
+    if (conn->request == req && (conn->half_closed || conn->reset)) {
+        e->ops->departed(e->owner, req); /* it came with the request */
+    }
     free(kept_bytes);
     free(kept_head);
 }
