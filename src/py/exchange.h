@@ -29,6 +29,7 @@ typedef struct {
     size_t head_n, head_cap;
     uint64_t length;         /* Content-Length, if has_length */
     uint64_t body_sent;
+    uint64_t since_ns; /* of running without a wait; 0: not looked at yet */
     uint32_t fields;
     uint32_t vars, vars_bytes;
     int status;
@@ -72,6 +73,9 @@ struct gl_request *gl_exchange_request(GlExchange *x);
 int gl_exchange_fail(GlExchange *x, int error);
 /* Parks until reading (or writing) the request is worth trying.  0 or -1. */
 int gl_exchange_wait(GlExchange *x, bool for_write);
+/* Lets others run when this request has moved bytes for long without a wait:
+ * to be called after each piece.  0 or -1. */
+int gl_exchange_be_fair(GlExchange *x);
 
 /* --- response.c --- */
 

@@ -14,8 +14,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define FAIR_NS 2000000 /* of items without a wait, then others run */
-
 /* --- kits ------------------------------------------------------------- */
 
 void
@@ -55,7 +53,7 @@ begin(GlExchange *x, struct gl_core *core)
     x->core = core;
     x->req = core->request;
     x->head_n = 0;
-    x->length = x->body_sent = 0;
+    x->length = x->body_sent = x->since_ns = 0;
     x->fields = x->vars = x->vars_bytes = 0;
     x->status = x->refusal = 0;
     x->started = x->head_sent = x->has_length = x->has_date = false;
@@ -141,28 +139,11 @@ send_item(GlExchange *x, PyObject *item)
                             (size_t)PyBytes_GET_SIZE(item), false);
 }
 
-/* Lets others run when this request has run for long. */
-static int
-be_fair(GlExchange *x, uint64_t *since_ns)
-{
-    uint64_t now = gl_clock_ns();
-
-    if (now - *since_ns < FAIR_NS) {
-        return 0;
-    }
-    *since_ns = now;
-    if (gl_park_yield(x->st) < 0) {
-        return -1;
-    }
-    return gl_exchange_request(x) != NULL ? 0 : -1;
-}
-
 /* Each item is with the kernel before the next one is asked for. */
 static int
 send_iterable(GlExchange *x, PyObject *result)
 {
     PyObject *iterator = PyObject_GetIter(result), *item;
-    uint64_t since_ns = gl_clock_ns();
     int error = 0;
 
     if (iterator == NULL) {
@@ -175,7 +156,7 @@ send_iterable(GlExchange *x, PyObject *result)
             break; /* HEAD: what would follow is of no use */
         }
         if (error == 0) {
-            error = be_fair(x, &since_ns);
+            error = gl_exchange_be_fair(x);
         }
     }
     Py_DECREF(iterator);

@@ -5,12 +5,15 @@
  */
 #include "py/exchange.h"
 
+#include "base/clock.h"
 #include "py/park.h"
 
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <structmember.h>
+
+#define FAIR_NS 2000000 /* of moving bytes without a wait */
 
 /* --- the exchange itself ---------------------------------------------- */
 
@@ -122,10 +125,29 @@ gl_exchange_wait(GlExchange *x, bool for_write)
         error = gl_exchange_fail(x, w->result);
     }
     gl_wait_free(w);
+    x->since_ns = 0;
     if (error == 0 && gl_exchange_request(x) == NULL) {
         error = -1;
     }
     return error;
+}
+
+int
+gl_exchange_be_fair(GlExchange *x)
+{
+    uint64_t now = gl_clock_ns();
+
+    if (x->since_ns == 0) {
+        x->since_ns = now;
+    }
+    if (now - x->since_ns < FAIR_NS) {
+        return 0;
+    }
+    x->since_ns = 0;
+    if (gl_park_yield(x->st) < 0) {
+        return -1;
+    }
+    return gl_exchange_request(x) != NULL ? 0 : -1;
 }
 
 /* --- handles ---------------------------------------------------------- */
@@ -201,8 +223,9 @@ write_call(PyObject *self, PyObject *const *args, size_t nargsf,
         return NULL;
     }
     if (PyBytes_GET_SIZE(args[0]) > 0 &&
-        gl_response_send(x, PyBytes_AS_STRING(args[0]),
-                         (size_t)PyBytes_GET_SIZE(args[0]), false) < 0) {
+        (gl_response_send(x, PyBytes_AS_STRING(args[0]),
+                          (size_t)PyBytes_GET_SIZE(args[0]), false) < 0 ||
+         gl_exchange_be_fair(x) < 0)) {
         return NULL;
     }
     Py_RETURN_NONE;

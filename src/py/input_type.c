@@ -30,7 +30,7 @@ read_some(GlExchange *x, char *dst, size_t room)
         }
         n = gl_request_read(req, dst, room);
         if (n >= 0) {
-            return n;
+            return n == 0 || gl_exchange_be_fair(x) == 0 ? n : -1;
         }
         if (n != -EAGAIN) {
             return gl_exchange_fail(x, (int)n);

@@ -14,7 +14,6 @@
 #include "engine/engine.h"
 #include "proto/http1_write.h"
 #include "proto/http_tables.h"
-#include "py/park.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -25,7 +24,6 @@
 #define HEAD_MAX_BYTES (1 << 20)
 #define IOV_ITEMS 64              /* items of a list sent at once */
 #define FILE_PIECE_BYTES (1 << 20)
-#define FAIR_NS 2000000 /* of sending without a pause, then others run */
 
 /* --- building the head ------------------------------------------------ */
 
@@ -632,27 +630,9 @@ file_rest(GlExchange *x, PyObject *file, int *ret_fd, off_t *ret_at,
     return 1;
 }
 
-/* Lets others run when this request has sent for long.  0 or -1. */
-static int
-be_fair(GlExchange *x, uint64_t *since_ns)
-{
-    uint64_t now = gl_clock_ns();
-
-    if (now - *since_ns < FAIR_NS) {
-        return 0;
-    }
-    if (gl_park_yield(x->st) < 0 || gl_exchange_request(x) == NULL) {
-        return -1;
-    }
-    *since_ns = gl_clock_ns();
-    return 0;
-}
-
 static int
 send_file_bytes(GlExchange *x, int fd, off_t at, uint64_t size)
 {
-    uint64_t since_ns = gl_clock_ns();
-
     while (size > 0) {
         size_t piece = size < FILE_PIECE_BYTES ? (size_t)size
                                                : FILE_PIECE_BYTES;
@@ -672,7 +652,7 @@ send_file_bytes(GlExchange *x, int fd, off_t at, uint64_t size)
         }
         size -= (uint64_t)n;
         x->body_sent += (uint64_t)n;
-        if (be_fair(x, &since_ns) < 0) {
+        if (gl_exchange_be_fair(x) < 0) {
             return -1;
         }
     }
