@@ -51,15 +51,23 @@ def run(settings: Settings) -> int:
         for sock in addresses.listen(address, settings.backlog)
     ]
     try:
-        loop = mounts.new_loop(settings.loop)
+        loop = _new_loop(settings.loop)
+        asyncio_patch.install()
+        apps = loader.load_applications(settings)
+        _settle_the_collector(settings.cores)
+        return _Worker(settings, loop, apps, sockets).run()
+    finally:
+        for sock in sockets:
+            sock.close()
+
+
+def _new_loop(kind: str) -> asyncio.AbstractEventLoop:
+    try:
+        return mounts.new_loop(kind)
     except ImportError:
         raise loader.LoadError(
             "--loop uvloop needs uvloop: pip install uvloop", exit_status=1
         ) from None
-    asyncio_patch.install()
-    apps = loader.load_applications(settings)
-    _settle_the_collector(settings.cores)
-    return _Worker(settings, loop, apps, sockets).run()
 
 
 def _settle_the_collector(cores: int) -> None:

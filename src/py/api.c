@@ -395,7 +395,7 @@ await_one(struct gl_state *st, struct gl_core *core, PyObject *awaitable,
 static PyObject *
 api_await(PyObject *module, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"awaitable", "timeout", NULL};
+    char *names[] = {"awaitable", "timeout", NULL};
     struct gl_state *st = gl_state_of_module(module);
     PyObject *awaitable, *timeout = Py_None;
     struct gl_core *core;
@@ -469,7 +469,7 @@ visible_exit(PyObject *self, PyObject *unused)
 static PyObject *
 visible_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {NULL};
+    char *names[] = {NULL};
 
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, ":loop_visible", names)) {
         return NULL;

@@ -244,7 +244,7 @@ static int
 parse_args(GlEngine *self, PyObject *args, PyObject *kwargs,
            struct engine_args *a)
 {
-    static char *names[] = {
+    char *names[] = {
         "loop",          "apps",
         "report",        "on_interrupt",
         "on_drained",    "errors",

@@ -25,7 +25,7 @@ gl_file_wrapper_file(PyObject *wrapper)
 static PyObject *
 wrapper_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"filelike", "block_size", NULL};
+    char *names[] = {"filelike", "block_size", NULL};
     Py_ssize_t block = BLOCK_BYTES;
     PyObject *file;
     GlFileWrapper *self;
