@@ -176,13 +176,19 @@ refuse(struct gl_conn *conn, int status, bool head_only)
 
 /* --- a head becomes a request ----------------------------------------- */
 
+/* The answer to HEAD has no body, a refusal neither (RFC 9110, 9.3.2). */
+static bool
+is_head_only(struct gl_str bytes, const struct gl_head *head)
+{
+    return gl_str_eq(gl_span_str(bytes.p, head->method), GL_STR("HEAD"));
+}
+
 static struct gl_request *
 request_of_head(struct gl_conn *conn, struct gl_str bytes,
                 const struct gl_head *head)
 {
     struct gl_engine *e = conn->engine;
     struct gl_request *req = gl_engine_take_request(e);
-    struct gl_str method = gl_span_str(bytes.p, head->method);
 
     if (req == NULL) {
         return NULL;
@@ -195,7 +201,7 @@ request_of_head(struct gl_conn *conn, struct gl_str bytes,
     req->body_left = head->content_length;
     req->body_done = !head->chunked && head->content_length == 0;
     req->invite = head->expect_continue && !req->body_done;
-    req->head_only = gl_str_eq(method, GL_STR("HEAD"));
+    req->head_only = is_head_only(bytes, head);
     req->keep_alive = head->keep_alive && conn->protocol->keeps_alive &&
                       e->options.keepalive_timeout_ms > 0 && !e->draining;
     if (e->access_log != NULL) {
@@ -269,7 +275,7 @@ begin_request(struct gl_conn *conn, struct gl_str bytes,
 {
     struct gl_engine *e = conn->engine;
     struct gl_request *req = request_of_head(conn, bytes, head);
-    bool queue = must_queue(e);
+    bool queue = must_queue(e), head_only = is_head_only(bytes, head);
     size_t head_size = head->size;
     int error = req == NULL ? -ENOMEM : 0;
 
@@ -287,7 +293,7 @@ begin_request(struct gl_conn *conn, struct gl_str bytes,
     conn->partial = NULL;
     if (error < 0) {
         drop_request(conn);
-        refuse(conn, 503, false);
+        refuse(conn, 503, head_only);
         return;
     }
     if (queue) {
@@ -375,7 +381,7 @@ parse(struct gl_conn *conn, struct gl_str bytes, bool in_scratch)
     case GL_INTAKE_REQUEST:
         if (e->options.body_max_bytes > 0 &&
             head->content_length > e->options.body_max_bytes) {
-            refuse(conn, 413, false);
+            refuse(conn, 413, is_head_only(bytes, head));
         } else {
             begin_request(conn, bytes, head, in_scratch);
         }
