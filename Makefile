@@ -19,7 +19,8 @@ USE_TOOLS = $(CHOOSE); \
 	tools/venv.sh "$$python" $(TOOLS) -r tools/requirements.txt || exit 1
 MESON = PATH="$$PWD/$(TOOLS)/bin:$$PATH" meson
 
-.PHONY: help run test check asan fuzz asyncio bench c-release format clean
+.PHONY: help run test check asan soak sigint fuzz-server fuzz asyncio bench \
+	c-release format clean
 
 help:
 	@echo 'make run       serve examples/hello.py on http://localhost:$(PORT)'
@@ -29,6 +30,9 @@ help:
 	@echo 'make check     the quick part of it'
 	@echo 'make asyncio   leave a runnable ./greenloop, and ./uwsgi as a link'
 	@echo 'make asan      the suite with the extension under ASan and UBSan'
+	@echo 'make soak      a million requests: nothing may grow; minutes'
+	@echo 'make sigint    300 stops under load, plain and under ASan; minutes'
+	@echo 'make fuzz-server  10000 bad inputs, plain and under ASan; minutes'
 	@echo 'make fuzz T=$(T) N=$(N)   fuzz a parser for N seconds'
 	@echo 'make bench     compare with other servers, on this machine'
 	@echo 'make format    lay out the sources as the rules say'
@@ -66,9 +70,9 @@ check:
 	@$(USE_TOOLS); \
 	exec "$$python" tools/run_tests.py check --tools $(TOOLS) "$$python"
 
-asan:
+asan soak sigint fuzz-server:
 	@$(CHOOSE); \
-	exec "$$python" tools/run_tests.py asan --tools $(TOOLS) "$$python"
+	exec "$$python" tools/run_tests.py $@ --tools $(TOOLS) "$$python"
 
 fuzz:
 	@command -v clang >/dev/null || { \

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The test driver behind `make test`, `make check` and `make asan`.
+"""The test driver behind `make test`, `make check`, `make asan`, and the
+long proofs `make soak`, `make sigint` and `make fuzz-server`.
 
 Builds and runs the C unit tests and the replay of the fuzz corpora under
 AddressSanitizer and UBSan, then installs Greenloop into a virtual
@@ -136,6 +137,14 @@ class Driver:
             )
         self.end(title, since, status, junit)
 
+    def install(self, python: str, folder: Path, setup: Sequence[str]) -> int:
+        return run(
+            [
+                *(ROOT / "tools" / "venv.sh", python, folder),
+                *("-r", "tests/requirements.txt", "--install", *setup),
+            ]
+        )
+
     def pytest(
         self,
         title: str,
@@ -150,12 +159,7 @@ class Driver:
         since = self.step(title)
         junit = RESULTS / f"{folder.name}.xml"
         junit.unlink(missing_ok=True)
-        status = run(
-            [
-                *(ROOT / "tools" / "venv.sh", python, folder),
-                *("-r", "tests/requirements.txt", "--install", *setup),
-            ]
-        )
+        status = self.install(python, folder, setup)
         if status == 0:
             status = run(
                 [
@@ -167,6 +171,24 @@ class Driver:
                 env,
             )
         self.end(title, since, status, junit)
+
+    def script(
+        self,
+        words: Sequence[str],
+        python: str,
+        folder: Path,
+        setup: Sequence[str],
+        env: Mapping[str, str],
+    ) -> None:
+        """Installs Greenloop into `folder` and runs a script there."""
+        title = f"{' '.join(words)}, in {folder.relative_to(ROOT)}"
+        since = self.step(title)
+        status = self.install(python, folder, setup)
+        if status == 0:
+            script = ROOT / "tests" / "isolated" / words[0]
+            status = run([folder / "bin" / "python", script, *words[1:]], env)
+        self.total.passed += status == 0
+        self.end(title, since, status)
 
     def refuse(self, sentence: str) -> None:
         print(f"FAILED: {sentence}", flush=True)
@@ -244,36 +266,75 @@ def library(name: str) -> str:
     ).strip()
 
 
-def asan(driver: Driver, python: str) -> None:
-    """The whole pytest suite with the extension under ASan and UBSan.
+SANITIZED = (
+    *DEVELOPMENT,
+    SANITIZE,
+    "-Db_lundef=false",
+    "-Dc_args=--param=asan-stack=0",
+)
 
-    Stack checks are off, because greenlet copies slices of the stack with
-    memcpy() and would be reported.  libstdc++ is loaded early, because
+
+def sanitizer_environment() -> dict[str, str]:
+    """What a Python with a sanitized extension has to be run with.
+
+    Stack checks are off (above), because greenlet copies slices of the stack
+    with memcpy() and would be reported.  libstdc++ is loaded early, because
     libasan alone aborts at greenlet's first C++ exception.
     """
     libraries = [library("libasan.so"), library("libstdc++.so.6")]
+    return {
+        "LD_PRELOAD": " ".join(libraries),
+        "ASAN_OPTIONS": "detect_leaks=0",
+        "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+        "PYTHONMALLOC": "malloc",
+    }
+
+
+def asan(driver: Driver, python: str) -> None:
+    """The whole pytest suite with the extension under ASan and UBSan."""
     driver.pytest(
         "whole suite, extension under ASan and UBSan",
         python,
         BUILD / "asan",
-        setup=(
-            *DEVELOPMENT,
-            SANITIZE,
-            "-Db_lundef=false",
-            "-Dc_args=--param=asan-stack=0",
-        ),
-        env={
-            "LD_PRELOAD": " ".join(libraries),
-            "ASAN_OPTIONS": "detect_leaks=0",
-            "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
-            "PYTHONMALLOC": "malloc",
-        },
+        setup=SANITIZED,
+        env=sanitizer_environment(),
     )
+
+
+# The scripts of tests/isolated behind each long proof, with their arguments;
+# and what they are given more under the sanitizers, or None: not run there.
+PROOFS: dict[str, list[tuple[list[str], list[str] | None]]] = {
+    "soak": [
+        (["leaks.py"], None),
+        (["leaks.py", "--loop", "uvloop"], None),
+        (["soak.py"], None),
+        (["soak.py", "--loop", "uvloop"], None),
+    ],
+    "sigint": [(["sigint.py"], ["--scale", "2"])],
+    "fuzz-server": [
+        (["fuzz_server.py"], []),
+        (["fuzz_server.py", "--loop", "uvloop", "--seed", "2"], []),
+    ],
+}
+
+
+def prove(driver: Driver, what: str, python: str) -> None:
+    """The long runs of one proof, plain and then under the sanitizers."""
+    for words, more in PROOFS[what]:
+        driver.script(words, python, BUILD / "proof", (), {})
+        if more is not None:
+            driver.script(
+                [*words, *more],
+                python,
+                BUILD / "asan",
+                SANITIZED,
+                sanitizer_environment(),
+            )
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=["whole", "check", "asan"])
+    parser.add_argument("what", choices=["whole", "check", "asan", *PROOFS])
     parser.add_argument("--tools", type=Path, required=True)
     parser.add_argument("pythons", nargs="+")
     args = parser.parse_args()
@@ -283,8 +344,10 @@ def main() -> int:
         whole(driver, args.pythons, args.tools.absolute())
     elif args.what == "check":
         check(driver, args.pythons[-1], args.tools.absolute())
-    else:
+    elif args.what == "asan":
         asan(driver, args.pythons[-1])
+    else:
+        prove(driver, args.what, args.pythons[-1])
     print(f"\n{driver.total}")
     return 1 if driver.total.failed else 0
 

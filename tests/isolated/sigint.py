@@ -220,7 +220,9 @@ def run_once(plan: Plan, directory: Path, start_seconds: float) -> Outcome:
 def judge(outcome: Outcome) -> bool:
     """Prints what went wrong; whether nothing did."""
     if outcome.failure:
-        print(f"FAILED: {outcome.failure}: {outcome.plan}\n{outcome.log[-4000:]}")
+        print(
+            f"FAILED: {outcome.failure}: {outcome.plan}\n{outcome.log[-4000:]}"
+        )
     return not outcome.failure
 
 

@@ -49,7 +49,7 @@ PARTS = [
     b"GET /he",
     b"GET /hello HTTP/1.1\r\nHost: soak\r\nX-Part",
     b"POST /echo HTTP/1.1\r\nHost: soak\r\nContent-Length: 99\r\n\r\nhalf",
-    b"POST /echo HTTP/1.1\r\nHost: soak\r\nTransfer-Encoding: chunked\r\n\r\n5",
+    b"POST /echo HTTP/1.1\r\nHost: s\r\nTransfer-Encoding: chunked\r\n\r\n5",
 ]
 WHOLE = [
     *(get(path, b"").wire for path in ("/sleep", "/wait", "/file")),
@@ -186,7 +186,9 @@ def started(loop: str) -> AbstractContextManager[Server]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("--requests", type=int, default=1_000_000)
     parser.add_argument("--loop", default="asyncio")
     parser.add_argument("--seed", type=int, default=1)

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import greenlet
-
 import greenloop
 
 Environ = dict[str, Any]
