@@ -14,6 +14,7 @@ import dataclasses
 import importlib
 import selectors
 import sys
+import warnings
 import weakref
 from collections.abc import Callable
 
@@ -133,7 +134,9 @@ def _current_loop() -> asyncio.AbstractEventLoop | None:
         # Asking must not make a loop, as it does where none was set.
         policy.new_event_loop = _refuse  # type: ignore[method-assign]
         try:
-            return policy.get_event_loop()
+            with warnings.catch_warnings():  # 3.12 warns when it would make
+                warnings.simplefilter("ignore")
+                return policy.get_event_loop()
         finally:
             del policy.new_event_loop
     except (_NoLoop, RuntimeError):
