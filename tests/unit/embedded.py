@@ -30,6 +30,7 @@ __all__ = [
     "KINDS",
     "Answer",
     "Service",
+    "eager_factory",
     "fetch",
     "run_on",
     "served",
@@ -101,6 +102,22 @@ async def until(holds: Callable[[], object], seconds: float = 10.0) -> None:
     while not holds():
         assert loop.time() < give_up, "what was waited for did not happen"
         await asyncio.sleep(0.001)
+
+
+def eager_factory(
+    loop: asyncio.AbstractEventLoop,
+    coroutine: Any,
+    *,
+    name: "str | None" = None,
+    context: Any = None,
+    **_: Any,
+) -> Any:
+    """asyncio.eager_task_factory, also for a uvloop that passes it more
+    than this Python's takes."""
+    if sys.version_info < (3, 12):
+        raise NotImplementedError("no eager tasks on this Python")
+    make: Any = asyncio.eager_task_factory
+    return make(loop, coroutine, name=name, context=context)
 
 
 @dataclasses.dataclass

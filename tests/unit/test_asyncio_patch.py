@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from embedded import Service, run_on, served
+from embedded import Service, eager_factory, run_on, served
 from greenloop import await_, loop_visible, mounts, sleep
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
@@ -243,8 +243,7 @@ async def test_create_task_with_a_context(service: Service) -> None:
 async def test_eager_tasks_see_the_loop(service: Service) -> None:
     """Their first step runs inside of the request, where it is hidden."""
     loop = asyncio.get_running_loop()
-    if sys.version_info >= (3, 12):
-        loop.set_task_factory(asyncio.eager_task_factory)
+    loop.set_task_factory(eager_factory)
     seen: list[Any] = []
 
     async def coroutine() -> str:

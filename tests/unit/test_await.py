@@ -12,7 +12,7 @@ from typing import Any
 import greenlet
 import greenloop
 import pytest
-from embedded import Service, served, until
+from embedded import Service, eager_factory, served, until
 from greenloop import await_, sleep
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
@@ -492,8 +492,7 @@ async def test_waiting_inside_of_an_eager_task(service: Service) -> None:
     """Its first step runs in the request's greenlet: parking it there would
     leave the loop believing that the task still runs."""
     loop = asyncio.get_running_loop()
-    if sys.version_info >= (3, 12):
-        loop.set_task_factory(asyncio.eager_task_factory)
+    loop.set_task_factory(eager_factory)
 
     async def waits(call: Waiting) -> None:
         with pytest.raises(RuntimeError, match="inside of a coroutine"):
