@@ -12,6 +12,7 @@
 #include "proto/http1_write.h"
 #include "proto/url.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -142,7 +143,7 @@ decoded_path(GlExchange *x, struct gl_str path)
     n = gl_url_decode(dst, path);
     if (n < 0) {
         x->refusal = 400;
-        PyErr_SetString(PyExc_ValueError, "bad percent-escape in the path");
+        gl_raise_errno(-EBADMSG, "bad percent-escape in the path");
     } else {
         text = gl_latin1((struct gl_str){dst, (size_t)n});
     }

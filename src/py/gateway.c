@@ -259,7 +259,8 @@ failure_status(GlExchange *x, GlEngine *engine)
         }
         return 0;
     }
-    if (x->refusal != 0 && !x->head_sent) {
+    if (x->refusal != 0 && !x->head_sent &&
+        PyErr_ExceptionMatches(PyExc_OSError)) { /* not a bug after it */
         PyErr_Clear(); /* the client's fault, and it is told so */
         return x->refusal;
     }
