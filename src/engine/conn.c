@@ -202,6 +202,7 @@ request_of_head(struct gl_conn *conn, struct gl_str bytes,
     req->body_done = !head->chunked && head->content_length == 0;
     req->invite = head->expect_continue && !req->body_done;
     req->head_only = is_head_only(bytes, head);
+    req->peer_keeps = head->keep_alive;
     req->keep_alive = head->keep_alive && conn->protocol->keeps_alive &&
                       e->options.keepalive_timeout_ms > 0 && !e->draining;
     if (e->access_log != NULL) {

@@ -290,6 +290,9 @@ gl_request_read(struct gl_request *req, void *dst, size_t n)
         } else {
             moved = req->body_chunked ? receive_framed(req, dst, n)
                                       : receive_plain(req, dst, n);
+            if (moved == -EAGAIN) {
+                moved = 0; /* no longer readable: see above */
+            }
         }
     }
     if (moved > 0 || req->body_done) {
@@ -390,7 +393,9 @@ gl_request_finish(struct gl_request *req, bool keep)
         gl_engine_continue_later(e, conn);
         return;
     }
-    conn->linger = !req->body_done;
+    /* Requests of a peer that cannot know of the close yet may be on their
+     * way; while draining, waiting for them would only delay the end. */
+    conn->linger = !req->body_done || (req->peer_keeps && !e->draining);
     conn->request = NULL;
     gl_engine_give_request(e, req);
     if (keep) {

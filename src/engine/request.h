@@ -48,6 +48,7 @@ struct gl_request {
     bool body_done;
     bool invite;     /* the peer waits for a 100 (Continue) */
     bool head_only;  /* the method is HEAD */
+    bool peer_keeps; /* the peer may send more after this request */
     bool keep_alive; /* the peer's wish and ours; may be cleared */
     uint8_t minor;   /* HTTP/1.minor */
 };
