@@ -106,8 +106,7 @@ def test_the_client_asks_to_close(
 
 
 def test_nothing_is_served_after_a_close(s: Server, wire: Wire) -> None:
-    wire.send(request("GET", "/a", "Connection: close"))
-    wire.send(request("GET", "/b"))
+    wire.send(request("GET", "/a", "Connection: close") + request("GET", "/b"))
     assert wire.reply().text == "/a 0 "
     wire.expect_end()
 
@@ -116,6 +115,22 @@ def test_the_application_asks_to_close(s: Server, wire: Wire) -> None:
     reply = wire.get("/close")
     assert reply.closes and reply.body == b"bye"
     wire.expect_end()
+
+
+def test_who_does_not_know_of_the_close_yet(s: Server) -> None:
+    """Requests that cross the close on their way do not destroy the answer.
+
+    A peer that asked to keep the connection goes on sending until it has
+    read that the server closes; a reset would throw the answer away.
+    """
+    for _ in range(20):
+        with open_wire(s) as wire:
+            wire.send(request("GET", "/close"))
+            wire.await_unread()
+            for _ in range(5):
+                wire.send(request("GET", "/b"))
+            assert wire.reply().body == b"bye"
+            wire.expect_end()
 
 
 @pytest.mark.parametrize("option", ["keep-alive", "x-y", "upgrade"])

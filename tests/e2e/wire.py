@@ -20,6 +20,7 @@ import dataclasses
 import os
 import pathlib
 import re
+import select
 import socket
 import struct
 import time
@@ -181,6 +182,10 @@ class Wire:
         finally:
             self.sock.settimeout(before)
         return False
+
+    def await_unread(self) -> None:
+        """Waits until bytes have come, and leaves them in the kernel."""
+        assert select.select([self.sock], [], [], self.sock.gettimeout())[0]
 
 
 @contextlib.contextmanager
