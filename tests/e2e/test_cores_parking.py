@@ -60,6 +60,20 @@ APP = """
             assert time.monotonic() - begin >= 0.15
             return "thrown"
 
+    def child(environ):
+        '''A greenlet of the application's own is switched to early.'''
+        begin = time.monotonic()
+        took = []
+        def run():
+            greenloop.sleep(0.1)
+            took.append(time.monotonic() - begin)
+        waits = greenlet.greenlet(run)
+        for n in range(5):
+            asyncio.get_event_loop().call_later(0.01 * n, waits.switch)
+        while not took:
+            greenloop.sleep(0.005)
+        return took[0] >= 0.1
+
     def big(environ):
         '''A response that a slow client takes, with foreign switches.'''
         me = greenlet.getcurrent()
@@ -132,6 +146,11 @@ def ask_slowly(s: Server, path: str) -> Any:
 def test_switches_into_a_sleep_are_dropped(s: Server) -> None:
     """It would be over too early, and its timer wake a later wait."""
     assert ask(s, "wait/slept") == [True, ["None"] * 5]
+
+
+def test_switches_into_a_sleep_of_a_child_are_dropped(s: Server) -> None:
+    """Its class is not ours, so that only the wait itself can refuse."""
+    assert ask(s, "child") is True
 
 
 def test_switches_into_await_are_dropped(s: Server) -> None:
