@@ -33,9 +33,10 @@ struct rig {
     struct gl_access_log *access_log;     /* borrowed; may be NULL */
     const struct gl_transport *transport; /* plain, unless changed */
     const struct gl_protocol *protocol;   /* http1, unless changed */
-    bool hold;                            /* answers wait for rig_release */
-    bool skip_body;                       /* leaves the body unread */
-    bool part_body;                       /* reads one byte of it */
+    void (*on_start)(struct rig *rig); /* before each request; may be NULL */
+    bool hold;                         /* answers wait for rig_release */
+    bool skip_body;                    /* leaves the body unread */
+    bool part_body;                    /* reads one byte of it */
     bool close; /* ends the connection after the answer */
     size_t answer_bytes;
     int send_buffer_bytes;  /* of the server's sockets; 0: the default */
@@ -204,6 +205,9 @@ rig_start(void *owner, struct gl_request *req)
         abort();
     }
     rig->started++;
+    if (rig->on_start != NULL) {
+        rig->on_start(rig);
+    }
     if (path.n > 0 && rig->order_n < sizeof(rig->order) - 1) {
         rig->order[rig->order_n++] = path.p[path.n - 1];
     }
