@@ -229,13 +229,19 @@ report(GlExchange *x, const char *what)
     gl_engine_report(gl_engine_of_pool(x->core->pool), text);
 }
 
-/* Keeps the exception that is set, out of the handler's sight. */
+/* Begins the stop that a KeyboardInterrupt asks for; any other exception is
+ * left as it is.  Keeps it set, but out of the handler's sight. */
 static void
-interrupt(GlEngine *engine)
+heed_interrupt(GlEngine *engine)
 {
-    struct gl_exc exc = gl_exc_take();
-    PyObject *done = PyObject_CallNoArgs(engine->on_interrupt);
+    struct gl_exc exc;
+    PyObject *done;
 
+    if (!PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+        return;
+    }
+    exc = gl_exc_take();
+    done = PyObject_CallNoArgs(engine->on_interrupt);
     if (done == NULL) {
         gl_engine_report(engine, "the interrupt handler failed");
     }
@@ -264,9 +270,7 @@ failure_status(GlExchange *x, GlEngine *engine)
         PyErr_Clear(); /* the client's fault, and it is told so */
         return x->refusal;
     }
-    if (PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
-        interrupt(engine);
-    }
+    heed_interrupt(engine);
     report(x, "error in a request");
     return 500;
 }
@@ -308,8 +312,8 @@ close_result(GlExchange *x, PyObject *result)
     done = close != NULL ? PyObject_CallNoArgs(close) : NULL;
     Py_XDECREF(close);
     if (done == NULL) {
-        gl_engine_report(gl_engine_of_pool(x->core->pool),
-                         "close() of a response failed");
+        heed_interrupt(gl_engine_of_pool(x->core->pool));
+        report(x, "close() of a response failed");
     }
     Py_XDECREF(done);
 }
