@@ -253,3 +253,4 @@ def test_nobody_is_accepted_any_more() -> None:
                 except ConnectionResetError:
                     continue
         assert read_to_end(sock).endswith(b"ok")
+        s.wait_exit()
