@@ -58,6 +58,9 @@ import_hooks(struct gl_state *st)
         ROW("asyncio", "TimeoutError", timeout_error),
         ROW("asyncio", "CancelledError", cancelled_error),
         ROW("greenlet", "GreenletExit", greenlet_exit),
+        ROW("io", "FileIO", file_io),
+        ROW("io", "BufferedReader", buffered_reader),
+        ROW("io", "BufferedRandom", buffered_random),
         ROW("greenloop.compat.awaitables", "as_coroutine", as_coroutine),
 #undef ROW
     };

@@ -593,8 +593,27 @@ gl_response_send_sequence(GlExchange *x, PyObject *items)
 
 /* --- files ------------------------------------------------------------ */
 
+/* Whether read() of the file gives what its descriptor has.  Others may have
+ * a fileno() too, such as GzipFile, but change the bytes on their way. */
+static bool
+is_plain_file(struct gl_state *st, PyObject *file)
+{
+    PyObject *type = (PyObject *)Py_TYPE(file), *raw;
+    bool plain;
+
+    if (type != st->buffered_reader && type != st->buffered_random) {
+        return type == st->file_io;
+    }
+    raw = PyObject_GetAttr(file, st->s_raw);
+    plain = raw != NULL && (PyObject *)Py_TYPE(raw) == st->file_io;
+    Py_XDECREF(raw);
+    PyErr_Clear(); /* detached: reading says so */
+    return plain;
+}
+
 /* The descriptor and the rest of a regular file.  Returns 1, or 0 if it is
- * none (no exception), or -1. */
+ * none (no exception), or -1.  A file of no size may be one of /proc, whose
+ * content only reading shows. */
 static int
 file_rest(GlExchange *x, PyObject *file, int *ret_fd, off_t *ret_at,
           uint64_t *ret_size)
@@ -620,7 +639,8 @@ file_rest(GlExchange *x, PyObject *file, int *ret_fd, off_t *ret_at,
         PyErr_Clear(); /* no file of the system's: it is read instead */
         return 0;
     }
-    if (position < 0 || fstat(fd, &info) < 0 || !S_ISREG(info.st_mode)) {
+    if (position < 0 || fstat(fd, &info) < 0 || !S_ISREG(info.st_mode) ||
+        info.st_size == 0) {
         return 0;
     }
     *ret_fd = fd;
@@ -647,6 +667,10 @@ send_file_bytes(GlExchange *x, int fd, off_t at, uint64_t size)
             }
             continue;
         }
+        if (n < 0 && n != -ECONNRESET) {
+            gl_raise_errno((int)n, "cannot send the file");
+            return -1;
+        }
         if (n < 0) {
             return gl_exchange_fail(x, (int)n);
         }
@@ -667,7 +691,8 @@ gl_response_send_file(GlExchange *x, PyObject *file)
     int count = 0, fd, found;
     off_t at;
 
-    if (x->head_sent || !gl_request_has_sendfile(x->req)) {
+    if (x->head_sent || !gl_request_has_sendfile(x->req) ||
+        !is_plain_file(x->st, file)) {
         return 0;
     }
     found = file_rest(x, file, &fd, &at, &size);

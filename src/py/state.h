@@ -43,6 +43,7 @@
     X(m_put, "PUT")                                       \
     X(path_info, "PATH_INFO")                             \
     X(query_string, "QUERY_STRING")                       \
+    X(raw, "raw")                                         \
     X(read, "read")                                       \
     X(remote_addr, "REMOTE_ADDR")                         \
     X(remote_port, "REMOTE_PORT")                         \
@@ -89,6 +90,10 @@ struct gl_state {
     PyObject *current_task;
     PyObject *as_coroutine; /* of compat: any awaitable to a coroutine */
     PyObject *cancelled_error; /* asyncio.CancelledError */
+    /* classes of io whose read() gives what is on the disk */
+    PyObject *file_io;
+    PyObject *buffered_reader;
+    PyObject *buffered_random;
     /* the environ keys of known fields, by id; NULL where there is none */
     PyObject *field_keys[GL_FIELD_COUNT];
     PyObject *key_cache[GL_KEY_SLOTS];
