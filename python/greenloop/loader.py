@@ -76,7 +76,9 @@ def load_applications(settings: Settings) -> list[tuple[str, Application]]:
     elif settings.module is not None:
         loaded.append(("", _load_module_target(settings.module, name)))
     for prefix, target in settings.mounts:
-        loaded.append((prefix, _load_target(target, name)))
+        # As PATH_INFO has it: the bytes, each as one character.
+        path = os.fsencode(prefix).decode("latin-1")
+        loaded.append((path, _load_target(target, name)))
     if not loaded:
         raise LoadError(
             "there is no application: name one with --wsgi-file app.py or "
