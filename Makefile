@@ -17,6 +17,8 @@ CHOOSE = python=$$(tools/preflight.sh $(PYTHON)) || exit 1
 TOOLS = build/tools
 USE_TOOLS = $(CHOOSE); \
 	tools/venv.sh "$$python" $(TOOLS) -r tools/requirements.txt || exit 1
+PROVE = $(CHOOSE); \
+	exec "$$python" tools/run_tests.py $@ --tools $(TOOLS) "$$python"
 MESON = PATH="$$PWD/$(TOOLS)/bin:$$PATH" meson
 
 .PHONY: help run test check asan soak sigint fuzz-server fuzz asyncio bench \
@@ -70,9 +72,18 @@ check:
 	@$(USE_TOOLS); \
 	exec "$$python" tools/run_tests.py check --tools $(TOOLS) "$$python"
 
-asan soak sigint fuzz-server:
+asan:
 	@$(CHOOSE); \
-	exec "$$python" tools/run_tests.py $@ --tools $(TOOLS) "$$python"
+	exec "$$python" tools/run_tests.py asan --tools $(TOOLS) "$$python"
+
+soak:
+	@$(PROVE)
+
+sigint:
+	@$(PROVE)
+
+fuzz-server:
+	@$(PROVE)
 
 fuzz:
 	@command -v clang >/dev/null || { \
