@@ -61,7 +61,9 @@ total_bytes(const struct iovec *iov, int count)
     return total;
 }
 
-/* Copies what follows the first `skip` bytes of iov to conn->out. */
+/* Copies what follows the first `skip` bytes of iov to conn->out, which is
+ * empty, to be sent when the socket takes bytes.  Returns 0, -ENOBUFS without
+ * memory for the copy, or what gl_conn_want_write does. */
 static int
 copy_rest(struct gl_conn *conn, const struct iovec *iov, int count,
           size_t skip)
@@ -74,7 +76,7 @@ copy_rest(struct gl_conn *conn, const struct iovec *iov, int count,
         if (gl_buf_append(&conn->out, (const char *)iov[i].iov_base + from,
                           n - from, SIZE_MAX) < 0) {
             gl_buf_fini(&conn->out);
-            return -ENOMEM;
+            return -ENOBUFS;
         }
     }
     return gl_conn_want_write(conn);
@@ -108,9 +110,13 @@ gl_request_send(struct gl_request *req, const struct iovec *iov, int count,
         return -ECONNRESET;
     }
     taken = n > 0 ? (size_t)n : 0;
-    if (taken < total && last && total - taken <= GL_OUTPUT_REST_BYTES &&
-        copy_rest(conn, iov, count, taken) == 0) {
-        taken = total;
+    if (taken < total && last && total - taken <= GL_OUTPUT_REST_BYTES) {
+        error = copy_rest(conn, iov, count, taken);
+        if (error != 0 && error != -ENOBUFS) {
+            conn->reset = true; /* nobody would send the copy */
+            return -ECONNRESET;
+        }
+        taken = error == 0 ? total : taken;
     }
     req->sent_bytes += taken;
     return taken > 0 || total == 0 ? (ssize_t)taken : -EAGAIN;
@@ -139,21 +145,33 @@ gl_request_sendfile(struct gl_request *req, int file_fd, off_t *offset,
     return sent;
 }
 
+/* Has `waiter` woken, in delay_ms at the latest.  Returns 0, or -ECONNRESET
+ * where nothing would wake it. */
+static int
+wait_at(struct gl_conn *conn, struct gl_waiter **slot,
+        struct gl_waiter *waiter, uint32_t delay_ms)
+{
+    gl_conn_set_deadline(conn, delay_ms);
+    if (conn->reset) {
+        return -ECONNRESET;
+    }
+    *slot = waiter;
+    return 0;
+}
+
 int
 gl_request_wait_write(struct gl_request *req, struct gl_waiter *waiter)
 {
+    struct gl_conn *conn = req->conn;
     int error;
 
     if (req->writer != NULL) {
         return -EBUSY;
     }
-    error = gl_conn_want_write(req->conn);
-    if (error == 0) {
-        req->writer = waiter;
-        gl_conn_set_deadline(req->conn,
-                             req->conn->engine->options.write_timeout_ms);
-    }
-    return error;
+    error = gl_conn_want_write(conn);
+    return error < 0 ? error
+                     : wait_at(conn, &req->writer, waiter,
+                               conn->engine->options.write_timeout_ms);
 }
 
 /* --- input ------------------------------------------------------------ */
@@ -310,13 +328,13 @@ gl_request_read(struct gl_request *req, void *dst, size_t n)
 int
 gl_request_wait_read(struct gl_request *req, struct gl_waiter *waiter)
 {
+    struct gl_conn *conn = req->conn;
+
     if (req->reader != NULL) {
         return -EBUSY;
     }
-    req->reader = waiter;
-    gl_conn_set_deadline(req->conn,
-                         req->conn->engine->options.body_timeout_ms);
-    return 0;
+    return wait_at(conn, &req->reader, waiter,
+                   conn->engine->options.body_timeout_ms);
 }
 
 /* --- state and end ---------------------------------------------------- */

@@ -58,7 +58,8 @@ struct gl_request {
  * (malformed: 400); -EMSGSIZE (over body_max_bytes: 413). */
 ssize_t gl_request_read(struct gl_request *req, void *dst, size_t n);
 /* Wakes `waiter` when reading is worth trying or body_timeout_ms passed
- * without a byte.  Returns 0, or -EBUSY if another one waits. */
+ * without a byte.  Returns 0, or a negative errno such as -EBUSY if another
+ * one waits. */
 int gl_request_wait_read(struct gl_request *req, struct gl_waiter *waiter);
 /* Sends bytes of the answer.  Returns how many were taken (fewer than all:
  * wait and call again with the rest), -EAGAIN for none, or -ECONNRESET and

@@ -89,10 +89,10 @@ gl_exchange_fail(GlExchange *x, int error)
 }
 
 static int
-register_wait(struct gl_request *req, struct gl_wait *w, bool for_write)
+register_wait(GlExchange *x, struct gl_wait *w, bool for_write)
 {
-    int error = for_write ? gl_request_wait_write(req, &w->waiter)
-                          : gl_request_wait_read(req, &w->waiter);
+    int error = for_write ? gl_request_wait_write(x->req, &w->waiter)
+                          : gl_request_wait_read(x->req, &w->waiter);
 
     if (error == -EBUSY) {
         PyErr_SetString(PyExc_RuntimeError,
@@ -100,7 +100,7 @@ register_wait(struct gl_request *req, struct gl_wait *w, bool for_write)
                             ? "another greenlet is writing this response"
                             : "another greenlet is reading this request");
     } else if (error < 0) {
-        gl_raise_errno(error, "cannot wait for the client");
+        return gl_exchange_fail(x, error);
     }
     return error < 0 ? -1 : 0;
 }
@@ -114,7 +114,7 @@ gl_exchange_wait(GlExchange *x, bool for_write)
     if (w == NULL) {
         return -1;
     }
-    error = register_wait(x->req, w, for_write);
+    error = register_wait(x, w, for_write);
     if (error == 0) {
         error = gl_wait_park(w);
         if (error < 0 && x->req != NULL) {
