@@ -286,12 +286,12 @@ rig_open(struct rig *rig)
 static inline void
 rig_run(struct rig *rig)
 {
-    int turns = 0;
+    int turns = 0, n;
 
-    while (gl_engine_turn(rig->engine, 0, &gl_budget_default) > 0 &&
-           turns < TURNS_MAX) {
+    do {
+        n = gl_engine_turn(rig->engine, 0, &gl_budget_default);
         turns++;
-    }
+    } while ((n > 0 || n == -EINTR) && turns < TURNS_MAX);
     CHECK(turns < TURNS_MAX);
 }
 
