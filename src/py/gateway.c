@@ -265,10 +265,10 @@ failure_status(GlExchange *x, GlEngine *engine)
         }
         return 0;
     }
-    if (x->refusal != 0 && !x->head_sent &&
+    if (x->refusal != 0 &&
         PyErr_ExceptionMatches(PyExc_OSError)) { /* not a bug after it */
-        PyErr_Clear(); /* the client's fault, and it is told so */
-        return x->refusal;
+        PyErr_Clear(); /* the client's fault; it is told so if it can be */
+        return x->head_sent ? 0 : x->refusal;
     }
     heed_interrupt(engine);
     report(x, "error in a request");
