@@ -34,10 +34,12 @@ __all__ = [
     "cpu_seconds",
     "cpu_while",
     "descriptors",
+    "kernel_takes",
     "open_wire",
     "request",
     "reset",
     "resident_bytes",
+    "slow_wire",
     "wait_until",
 ]
 
@@ -103,7 +105,8 @@ class Wire:
         self._have += piece
         return bool(piece)
 
-    def _take(self, count: int) -> bytes:
+    def take(self, count: int) -> bytes:
+        """Exactly so many bytes."""
         while len(self._have) < count:
             assert self._more(), f"ended early, after {bytes(self._have)!r}"
         data = bytes(self._have[:count])
@@ -114,7 +117,7 @@ class Wire:
         """The next line without its CRLF."""
         while b"\r\n" not in self._have:
             assert self._more(), f"ended early, after {bytes(self._have)!r}"
-        line = self._take(self._have.index(b"\r\n") + 2)[:-2]
+        line = self.take(self._have.index(b"\r\n") + 2)[:-2]
         assert b"\r" not in line and b"\n" not in line, line
         return line
 
@@ -127,8 +130,8 @@ class Wire:
     def _chunks(self) -> list[bytes]:
         chunks = []
         while size := int(self.line(), 16):
-            chunks.append(self._take(size))
-            assert self._take(2) == b"\r\n"
+            chunks.append(self.take(size))
+            assert self.take(2) == b"\r\n"
         assert self.line() == b"", "a trailer that nobody asked for"
         return chunks
 
@@ -136,7 +139,7 @@ class Wire:
         """All until the server ends its side; a reset is an error."""
         while self._more():
             pass
-        return self._take(len(self._have))
+        return self.take(len(self._have))
 
     def reply(self, method: str = "GET") -> Reply:
         """The next response, framed as RFC 9112 section 6.3 says."""
@@ -161,7 +164,7 @@ class Wire:
                 head, body=b"".join(chunks), chunks=chunks
             )
         if length is not None:
-            return dataclasses.replace(head, body=self._take(int(length)))
+            return dataclasses.replace(head, body=self.take(int(length)))
         assert head.closes, head
         return dataclasses.replace(head, body=self.rest())
 
@@ -186,6 +189,44 @@ class Wire:
     def await_unread(self) -> None:
         """Waits until bytes have come, and leaves them in the kernel."""
         assert select.select([self.sock], [], [], self.sock.gettimeout())[0]
+
+    def unread_bytes(self) -> int:
+        """What the kernel holds of the answer, at both ends."""
+        ends = self.sock.getsockname()[1], self.sock.getpeername()[1]
+        held = 0
+        lines = pathlib.Path("/proc/net/tcp").read_text().splitlines()
+        for fields in map(str.split, lines[1:]):
+            ports = [int(at[-4:], 16) for at in fields[1:3]]
+            sent, received = fields[4].split(":", 1)
+            if ports == [*ends]:
+                held += int(received, 16)
+            elif ports == [*reversed(ends)]:
+                held += int(sent, 16)
+        return held
+
+
+def slow_wire(s: Server) -> Wire:
+    """A client whose kernel keeps little; yours to close."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.settimeout(20)
+    sock.connect(("127.0.0.1", s.port))
+    return Wire(sock)
+
+
+def kernel_takes(s: Server, path: str) -> int:
+    """How much of a large answer leaves before a slow_wire() reads any."""
+    wire = slow_wire(s)
+    before, now = -1, 0
+    try:
+        wire.send(request("GET", path))
+        wire.await_unread()
+        while now != before:
+            time.sleep(0.05)
+            before, now = now, wire.unread_bytes()
+    finally:
+        reset(wire.sock)
+    return now
 
 
 @contextlib.contextmanager
