@@ -474,20 +474,41 @@ resume_accepting(struct gl_timer *timer)
     }
 }
 
-/* Without descriptors or memory the backlog stays readable: watching it
- * would spin. */
+/* Without descriptors or memory the backlog stays readable, and so does a
+ * listener that was shut down: watching it would spin. */
 static void
 pause_accepting(struct gl_listener *l, int error)
 {
     struct gl_engine *e = l->engine;
 
-    gl_log(&e->log, GL_LOG_WARNING,
-           "accepting pauses for %d ms: %s; raise the limit of open files "
-           "(ulimit -n)",
-           ACCEPT_PAUSE_MS, strerror(-error));
+    gl_log(&e->log, GL_LOG_WARNING, "accepting pauses for %d ms: %s%s",
+           ACCEPT_PAUSE_MS, strerror(-error),
+           error == -EMFILE ? "; raise the limit of open files (ulimit -n)"
+                            : "");
     l->retry.due_ms = gl_clock_ms() + ACCEPT_PAUSE_MS;
     if (gl_engine_timer_start(e, &l->retry) == 0) {
         gl_poller_remove(&e->poller, &l->watch);
+    }
+}
+
+/* Whether accept() failed for this one peer alone (see accept(2): errors of
+ * the network that wait on the new socket are told there). */
+static bool
+is_of_one_peer(int error)
+{
+    switch (-error) {
+    case ECONNABORTED:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case ENETDOWN:
+    case ENETUNREACH:
+    case ENONET:
+    case ENOPROTOOPT:
+    case EPERM: /* a firewall's rule */
+    case EPROTO:
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -501,11 +522,6 @@ listener_ready(struct gl_watch *watch, uint32_t events)
     for (int i = 0; i < ACCEPTS_PER_EVENT; i++) {
         int fd = gl_sock_accept(watch->fd, &peer);
 
-        if (fd == -EMFILE || fd == -ENFILE || fd == -ENOBUFS ||
-            fd == -ENOMEM) {
-            pause_accepting(l, fd);
-            return;
-        }
         if (fd == -EAGAIN) {
             return;
         }
@@ -513,7 +529,10 @@ listener_ready(struct gl_watch *watch, uint32_t events)
             /* Failure has closed it: the peer sees that, and tries again. */
             (void)gl_engine_adopt(l->engine, fd, &peer, l->transport,
                                   l->protocol, l);
-        } /* else: this one peer gave up before we came */
+        } else if (!is_of_one_peer(fd)) {
+            pause_accepting(l, fd);
+            return;
+        }
     }
 }
 
