@@ -308,6 +308,28 @@ check_accept(int error, unsigned warnings)
     close(fd);
 }
 
+/* A listener that cannot accept any more does not keep the loop busy. */
+static void
+test_broken_listener(void)
+{
+    struct sockaddr_in addr;
+    struct rig rig;
+    int fd = listen_somewhere(&addr);
+    uint64_t began = gl_clock_ms();
+
+    check_case("broken listener");
+    rig_init(&rig);
+    rig_open(&rig);
+    CHECK(gl_engine_listen(rig.engine, fd, rig.transport, rig.protocol,
+                           NULL) == 0);
+    CHECK(__real_shutdown(fd, SHUT_RDWR) == 0);
+    RIG_UNTIL(&rig, gl_clock_ms() >= began + 200);
+    CHECK(rig.log_lines == 1);
+    CHECK(gl_engine_stats(rig.engine).turns < 50);
+    rig_close(&rig);
+    close(fd);
+}
+
 static void
 test_listen_fails(void)
 {
@@ -454,6 +476,8 @@ main(void)
     check_accept(ECONNABORTED, 0);
     check_accept(EMFILE, 1);
     check_accept(ENOMEM, 1);
+    check_accept(EHOSTUNREACH, 0);
+    test_broken_listener();
     test_listen_fails();
     test_wait_without_deadline();
     test_fixed_answer();
