@@ -94,29 +94,71 @@ be_silent(void *arg, enum gl_log_level level, const char *line, size_t n)
     (void)n;
 }
 
-/* The two servers of the program: with the defaults, and with limits that
- * small inputs reach. */
-static struct server *
-server_of(bool small)
+/* Answers without a look at the body, which the engine throws away. */
+static void
+answer_at_once(void *owner, struct gl_request *req)
 {
-    static struct server servers[2];
-    struct server *s = &servers[small];
+    struct gl_fixed_answer *answer = owner;
+    char bytes[128];
+    int len = snprintf(bytes, sizeof(bytes),
+                       "HTTP/1.1 200 OK\r\nContent-Length: 11\r\n%s\r\n%s",
+                       gl_request_keeps(req) ? "" : "Connection: close\r\n",
+                       req->head_only ? "" : "Hello World");
+    struct iovec iov = {bytes, (size_t)len};
+    bool sent = gl_request_send(req, &iov, 1, true) == len;
+
+    answer->answered += sent;
+    gl_request_finish(req, sent);
+}
+
+static void
+ignore_departure(void *owner, struct gl_request *req)
+{
+    (void)owner;
+    (void)req;
+}
+
+static const struct gl_engine_ops at_once = {
+    .start = answer_at_once,
+    .departed = ignore_departure,
+};
+
+enum kind { DEFAULTS, SMALL_LIMITS, UNREAD_BODIES, KINDS };
+
+static void
+open_server(struct server *s, enum kind kind)
+{
     const struct gl_log log = {GL_LOG_ERROR, be_silent, NULL};
     struct gl_options options;
 
-    if (s->engine == NULL) {
-        gl_options_init(&options);
-        if (small) {
-            options.head_max_bytes = 512;
-            options.line_max_bytes = 64;
-            options.fields_max = 4;
-            options.body_max_bytes = 64;
-            options.cores = 1;
-        }
+    gl_options_init(&options);
+    if (kind == SMALL_LIMITS) { /* that small inputs reach */
+        options.head_max_bytes = 512;
+        options.line_max_bytes = 64;
+        options.fields_max = 4;
+        options.body_max_bytes = 64;
+        options.cores = 1;
+    }
+    if (kind == UNREAD_BODIES) {
+        gl_list_init(&s->answer.waiting);
+        REQUIRE(gl_engine_new(&at_once, &s->answer, &options, &log, NULL,
+                              &s->engine) == 0);
+    } else {
         REQUIRE(gl_fixed_answer_engine(&s->answer, &options, &log,
                                        &s->engine) == 0);
     }
-    return s;
+}
+
+/* The servers of the program, one of each kind. */
+static struct server *
+server_of(enum kind kind)
+{
+    static struct server servers[KINDS];
+
+    if (servers[kind].engine == NULL) {
+        open_server(&servers[kind], kind);
+    }
+    return &servers[kind];
 }
 
 /* Runs what is ready; more turns than there are bytes to handle is a spin. */
@@ -280,12 +322,12 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     static struct seen whole, cut;
     struct fuzz_cuts choice = fuzz_cuts_of(bytes, n);
-    bool small = fuzz_cut(&choice, 4) == 1;
+    enum kind kind = (enum kind)(fuzz_cut(&choice, KINDS) - 1);
     const struct gl_transport *transport =
         fuzz_cut(&choice, 8) == 1 ? &sip : &gl_transport_plain;
     enum ending ending = fuzz_cut(&choice, 4) == 1 ? CLOSE : HALF_CLOSE;
     size_t most = fuzz_cut(&choice, n < 8 ? 8 : n);
-    struct server *s = server_of(small);
+    struct server *s = server_of(kind);
     int first_free = dup(STDERR_FILENO);
     uint64_t before = s->answer.answered;
 
