@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "check.h"
+#include "engine/engine_private.h"
 #include "rig.h"
 
 #include <fcntl.h>
@@ -253,6 +254,21 @@ test_queued_peer_leaves(void)
     rig_close(&rig);
 }
 
+/* The most that connections hold of what was not used yet. */
+static size_t
+input_held(const struct rig *rig)
+{
+    const struct gl_list *all = &rig->engine->connections;
+    size_t most = 0;
+
+    for (struct gl_list *l = all->next; l != all; l = l->next) {
+        const struct gl_conn *conn = GL_CONTAINER_OF(l, struct gl_conn, link);
+
+        most = conn->in.cap > most ? conn->in.cap : most;
+    }
+    return most;
+}
+
 /* A client that pipelines without end is read only as it is answered. */
 static void
 test_pipeline_is_bounded(void)
@@ -261,7 +277,8 @@ test_pipeline_is_bounded(void)
     struct rig rig;
     struct rig_peer peer;
     const char *one = GET("/");
-    size_t n = strlen(one), sent = 0, total = n * REQUESTS, received = 0;
+    size_t n = strlen(one), sent = 0, total = n * REQUESTS, received = 0,
+           held = 0;
     static char wire[1 << 16];
 
     check_case("long pipeline");
@@ -283,7 +300,9 @@ test_pipeline_is_bounded(void)
         (void)gl_engine_turn(rig.engine, 0, &gl_budget_default);
         received += peer_read(&peer);
         peer_forget(&peer);
+        held = input_held(&rig) > held ? input_held(&rig) : held;
     }
+    CHECK(held > 0 && held <= 4 * GL_SCRATCH_BYTES);
     for (int i = 0; i < 1000 && rig.answered < total / n; i++) {
         rig_run(&rig);
         received += peer_read(&peer);
@@ -296,6 +315,39 @@ test_pipeline_is_bounded(void)
     peer_close(&peer);
     rig_run(&rig);
     CHECK(rig_is_empty(&rig));
+    rig_close(&rig);
+}
+
+/* While its request runs a connection is not read, nor while it is queued. */
+static void
+test_flood_stays_in_the_kernel(void)
+{
+    static const char noise[1 << 16];
+    struct rig rig;
+    struct rig_peer running, queued;
+
+    check_case("flood");
+    rig_init(&rig);
+    rig.options.cores = 1;
+    rig.hold = true;
+    rig_open(&rig);
+    CHECK(rig_connect(&rig, &running));
+    CHECK(rig_connect(&rig, &queued));
+    peer_say(&rig, &running, GET("/"));
+    peer_say(&rig, &queued, GET("/"));
+    for (int i = 0; i < 100; i++) {
+        (void)!send(running.fd, noise, sizeof(noise), MSG_NOSIGNAL);
+        (void)!send(queued.fd, noise, sizeof(noise), MSG_NOSIGNAL);
+        rig_run(&rig);
+    }
+    CHECK(input_held(&rig) == 0);
+    peer_close(&running);
+    peer_close(&queued);
+    while (rig_release(&rig)) {
+        gl_engine_settle(rig.engine);
+        rig_run(&rig);
+    }
+    RIG_UNTIL(&rig, rig_is_empty(&rig));
     rig_close(&rig);
 }
 
@@ -622,6 +674,7 @@ main(void)
     test_long_queue_is_served_to_its_end();
     test_queued_peer_leaves();
     test_pipeline_is_bounded();
+    test_flood_stays_in_the_kernel();
     test_keep_alive_can_be_off();
     test_head_has_no_body();
     test_continue();
