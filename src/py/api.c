@@ -453,7 +453,6 @@ visible_enter(PyObject *self, PyObject *unused)
 static PyObject *
 visible_exit(PyObject *self, PyObject *unused)
 {
-    struct gl_state *st = gl_state_of_type(Py_TYPE(self));
     GlVisible *visible = (GlVisible *)self;
     struct gl_core *core = visible->core;
 
