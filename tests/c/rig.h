@@ -43,7 +43,7 @@ struct rig {
     struct gl_list held;    /* exchanges that wait for rig_release */
     struct gl_list waiting; /* for a body, or to send */
     unsigned started, departed, drained, answered, failed;
-    unsigned log_lines;
+    unsigned log_lines, waits_begun, waits_ended;
     int last_error;      /* of the last that failed */
     uint64_t body_bytes; /* read by the owner */
     size_t order_n;
@@ -230,6 +230,18 @@ rig_drained(void *owner)
     ((struct rig *)owner)->drained++;
 }
 
+static inline void
+rig_before_wait(void *owner)
+{
+    ((struct rig *)owner)->waits_begun++;
+}
+
+static inline void
+rig_after_wait(void *owner)
+{
+    ((struct rig *)owner)->waits_ended++;
+}
+
 /* Lets the first held exchange answer; false: there was none. */
 static inline bool
 rig_release(struct rig *rig)
@@ -270,6 +282,8 @@ rig_init(struct rig *rig)
 static const struct gl_engine_ops rig_ops = {
     .start = rig_start,
     .departed = rig_departed,
+    .before_wait = rig_before_wait,
+    .after_wait = rig_after_wait,
     .drained = rig_drained,
 };
 

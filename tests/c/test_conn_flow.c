@@ -194,6 +194,26 @@ check_write_deadline_of_rest(bool close)
     end_test(&rig, &peer);
 }
 
+/* A refused peer that neither goes on nor leaves is dropped. */
+static void
+test_linger_deadline(void)
+{
+    struct rig rig;
+    struct rig_peer peer;
+    uint64_t began = gl_clock_ms();
+
+    check_case("linger deadline");
+    rig_init(&rig);
+    rig_open(&rig);
+    CHECK(rig_connect(&rig, &peer));
+    peer_say(&rig, &peer, "GET\r\n");
+    CHECK(peer_got(&peer, "400") && peer.ended);
+    CHECK(!rig_is_empty(&rig));
+    RIG_WHILE(&rig, drip(&peer), rig_is_empty(&rig));
+    CHECK(gl_clock_ms() - began >= 1000);
+    end_test(&rig, &peer);
+}
+
 /* --- full sockets ----------------------------------------------------- */
 
 static void
@@ -391,6 +411,7 @@ main(void)
     test_write_deadline();
     check_write_deadline_of_rest(false);
     check_write_deadline_of_rest(true);
+    test_linger_deadline();
     check_backpressure(MANY_BYTES, 0);
     check_backpressure(60000, 4096);
     check_backpressure(200000, 4096);

@@ -73,8 +73,10 @@ test_turn_waits_and_returns(void)
     rig_init(&rig);
     rig_open(&rig);
     CHECK(gl_engine_turn(rig.engine, 0, &gl_budget_default) == 0);
+    CHECK(rig.waits_begun == 0); /* it could not block */
     CHECK(gl_engine_turn(rig.engine, SOON_MS, &gl_budget_default) == 0);
     CHECK(gl_clock_ms() - began >= SOON_MS - 1);
+    CHECK(rig.waits_begun == 1 && rig.waits_ended == 1);
     CHECK(!wakes_its_loop(&rig, 0));
     rig_close(&rig);
 }
@@ -223,7 +225,8 @@ test_timers(void)
     rig_init(&rig);
     rig_open(&rig);
     for (uint64_t i = 0; i < 3; i++) {
-        timers[i] = (struct gl_timer){now + (3 - i) * SOON_MS, note_timer, 0};
+        timers[i] = (struct gl_timer){.due_ms = now + (3 - i) * SOON_MS,
+                                      .fire = note_timer};
         CHECK(gl_engine_timer_start(rig.engine, &timers[i]) == 0);
     }
     gl_engine_timer_stop(rig.engine, &timers[1]);

@@ -386,7 +386,8 @@ test_wait_without_deadline(void)
         now = gl_clock_ms();
         RIG_UNTIL(&rig, gl_clock_ms() > now + 5); /* its timer goes idle */
         for (int i = 0; i < TIMERS; i++) {
-            timers[i] = (struct gl_timer){now + 1000000, never_fire, 0};
+            timers[i] = (struct gl_timer){.due_ms = now + 1000000,
+                                          .fire = never_fire};
             CHECK(gl_engine_timer_start(rig.engine, &timers[i]) == 0);
         }
         check_fail_allocation(1);
