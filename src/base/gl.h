@@ -1,6 +1,6 @@
 /* gl.h - the few macros that every C file of Greenloop may use.
  *
- * No functions, no types, nothing that touches memory.
+ * No types, nothing that reads or writes memory.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -23,6 +23,17 @@
 /* Keeps the locals of a function out of its caller's frame: each parked
  * request keeps a copy of the frames above it. */
 #define GL_OFF_STACK __attribute__((noinline))
+
+#define GL_CACHE_LINE_BYTES 64
+
+/* Has the processor fetch `lines` cache lines from `p` on (any address). */
+static inline void
+gl_prefetch(const void *p, int lines)
+{
+    for (int i = 0; i < lines; i++) {
+        __builtin_prefetch((const char *)p + i * GL_CACHE_LINE_BYTES, 1);
+    }
+}
 
 /* Arguments `fmt` and `first` are checked as printf checks them. */
 #define GL_PRINTF(fmt, first) __attribute__((format(printf, fmt, first)))

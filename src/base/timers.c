@@ -13,8 +13,15 @@
 
 #define FIRST_TIMERS 16
 
+/* The due time stands beside the pointer: comparing then touches only the
+ * heap, not the memory of timers that nobody has used for long. */
+struct entry {
+    uint64_t due_ms;
+    struct gl_timer *timer; /* borrowed */
+};
+
 struct gl_timers {
-    struct gl_timer **heap; /* owned; the timers are borrowed */
+    struct entry *heap; /* owned */
     size_t used;
     size_t cap;
 };
@@ -37,55 +44,55 @@ gl_timers_free(struct gl_timers *timers)
 }
 
 static void
-place(struct gl_timers *timers, size_t at, struct gl_timer *t)
+place(struct gl_timers *timers, size_t at, struct entry entry)
 {
-    timers->heap[at] = t;
-    t->slot = at + 1;
+    timers->heap[at] = entry;
+    entry.timer->slot = at + 1;
 }
 
 static void
-sift_up(struct gl_timers *timers, size_t at, struct gl_timer *t)
+sift_up(struct gl_timers *timers, size_t at, struct entry entry)
 {
     while (at > 0) {
         size_t parent = (at - 1) / 2;
 
-        if (timers->heap[parent]->due_ms <= t->due_ms) {
+        if (timers->heap[parent].due_ms <= entry.due_ms) {
             break;
         }
         place(timers, at, timers->heap[parent]);
         at = parent;
     }
-    place(timers, at, t);
+    place(timers, at, entry);
 }
 
 static void
-sift_down(struct gl_timers *timers, size_t at, struct gl_timer *t)
+sift_down(struct gl_timers *timers, size_t at, struct entry entry)
 {
     for (;;) {
         size_t child = 2 * at + 1;
 
         if (child + 1 < timers->used &&
-            timers->heap[child + 1]->due_ms < timers->heap[child]->due_ms) {
+            timers->heap[child + 1].due_ms < timers->heap[child].due_ms) {
             child++;
         }
         if (child >= timers->used ||
-            timers->heap[child]->due_ms >= t->due_ms) {
+            timers->heap[child].due_ms >= entry.due_ms) {
             break;
         }
         place(timers, at, timers->heap[child]);
         at = child;
     }
-    place(timers, at, t);
+    place(timers, at, entry);
 }
 
-/* Puts t where it belongs, given that only its place may be wrong. */
+/* Puts the entry where it belongs, given that only `at` may be wrong. */
 static void
-settle(struct gl_timers *timers, size_t at, struct gl_timer *t)
+settle(struct gl_timers *timers, size_t at, struct entry entry)
 {
-    if (at > 0 && timers->heap[(at - 1) / 2]->due_ms > t->due_ms) {
-        sift_up(timers, at, t);
+    if (at > 0 && timers->heap[(at - 1) / 2].due_ms > entry.due_ms) {
+        sift_up(timers, at, entry);
     } else {
-        sift_down(timers, at, t);
+        sift_down(timers, at, entry);
     }
 }
 
@@ -93,7 +100,7 @@ static int
 grow(struct gl_timers *timers)
 {
     size_t cap = timers->cap > 0 ? 2 * timers->cap : FIRST_TIMERS;
-    struct gl_timer **heap;
+    struct entry *heap;
 
     if (timers->used < timers->cap) {
         return 0;
@@ -110,15 +117,17 @@ grow(struct gl_timers *timers)
 int
 gl_timers_start(struct gl_timers *timers, struct gl_timer *t)
 {
+    const struct entry entry = {t->due_ms, t};
+
     if (t->slot != 0) {
-        settle(timers, t->slot - 1, t);
+        settle(timers, t->slot - 1, entry);
         return 0;
     }
     if (grow(timers) < 0) {
         return -ENOMEM;
     }
     timers->used++;
-    sift_up(timers, timers->used - 1, t);
+    sift_up(timers, timers->used - 1, entry);
     return 0;
 }
 
@@ -126,7 +135,7 @@ void
 gl_timers_stop(struct gl_timers *timers, struct gl_timer *t)
 {
     size_t at = t->slot - 1;
-    struct gl_timer *last;
+    struct entry last;
 
     if (t->slot == 0) {
         return;
@@ -134,7 +143,7 @@ gl_timers_stop(struct gl_timers *timers, struct gl_timer *t)
     t->slot = 0;
     timers->used--;
     last = timers->heap[timers->used];
-    if (last != t) {
+    if (last.timer != t) {
         settle(timers, at, last);
     }
 }
@@ -142,7 +151,21 @@ gl_timers_stop(struct gl_timers *timers, struct gl_timer *t)
 uint64_t
 gl_timers_next_ms(const struct gl_timers *timers)
 {
-    return timers->used > 0 ? timers->heap[0]->due_ms : GL_TIMERS_NEVER;
+    return timers->used > 0 ? timers->heap[0].due_ms : GL_TIMERS_NEVER;
+}
+
+/* Whoever fires next gets a moment to fetch its memory. */
+static void
+announce_next(struct gl_timers *timers, uint64_t now_ms)
+{
+    struct gl_timer *next;
+
+    if (timers->used > 0 && timers->heap[0].due_ms <= now_ms) {
+        next = timers->heap[0].timer;
+        if (next->next_to_fire != NULL) {
+            next->next_to_fire(next);
+        }
+    }
 }
 
 size_t
@@ -151,10 +174,11 @@ gl_timers_run(struct gl_timers *timers, uint64_t now_ms, size_t max)
     size_t fired = 0;
 
     while (fired < max && timers->used > 0 &&
-           timers->heap[0]->due_ms <= now_ms) {
-        struct gl_timer *t = timers->heap[0];
+           timers->heap[0].due_ms <= now_ms) {
+        struct gl_timer *t = timers->heap[0].timer;
 
         gl_timers_stop(timers, t);
+        announce_next(timers, now_ms);
         t->fire(t);
         fired++;
     }

@@ -20,6 +20,9 @@ struct gl_timers; /* opaque: layout is private to timers.c */
 struct gl_timer {
     uint64_t due_ms;                     /* set by the owner before start */
     void (*fire)(struct gl_timer *self); /* may start or stop any timer */
+    /* Called right before another timer fires when this one is next, as a
+     * hint to prefetch memory; must change nothing.  NULL: no wish. */
+    void (*next_to_fire)(struct gl_timer *self);
     size_t slot;                         /* private: heap index + 1, 0 idle */
 };
 

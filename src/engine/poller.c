@@ -4,10 +4,13 @@
  */
 #include "engine/poller.h"
 
-#include <assert.h>
+#include "base/gl.h"
+
 #include <errno.h>
 #include <stddef.h>
 #include <unistd.h>
+
+#define WATCHER_LINES 5 /* a connection, in cache lines */
 
 int
 gl_poller_init(struct gl_poller *p)
@@ -90,6 +93,10 @@ gl_poller_dispatch(struct gl_poller *p, int count)
     for (int i = 0; i < count; i++) {
         struct gl_watch *w = p->batch[i].data.ptr;
 
+        if (i + 1 < count) {
+            /* With a thousand connections the next one is in no cache. */
+            gl_prefetch(p->batch[i + 1].data.ptr, WATCHER_LINES);
+        }
         if (w->active) {
             w->ready(w, p->batch[i].events);
         }

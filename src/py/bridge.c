@@ -7,6 +7,8 @@
  */
 #include "py/bridge.h"
 
+#include "base/gl.h"
+
 #include <greenlet/greenlet.h>
 
 int
@@ -84,4 +86,11 @@ gl_bridge_is_private(PyObject *g)
     return Py_REFCNT(g) == 1 &&
            slot_at(g, base->tp_weaklistoffset) == NULL &&
            (dict == NULL || PyDict_GET_SIZE(dict) == 0);
+}
+
+void
+gl_bridge_prefetch(PyObject *g)
+{
+    /* greenlet's own struct: where its state is, not what is in it. */
+    gl_prefetch(((PyGreenlet *)g)->pimpl, 5);
 }

@@ -31,5 +31,7 @@ PyObject *gl_bridge_throw(PyObject *g, PyObject *type, PyObject *value,
 /* Nobody but the one reference of the caller can reach `g`: no other strong
  * reference, no weak one, no instance attributes. */
 bool gl_bridge_is_private(PyObject *g);
+/* Has the memory of `g` fetched, for a switch soon. */
+void gl_bridge_prefetch(PyObject *g);
 
 #endif

@@ -76,6 +76,8 @@ struct gl_pool {
     void (*serve)(struct gl_core *core);
     /* Frees what serve() keeps in core->exchange; NULL is fine. */
     void (*free_exchange)(void *exchange);
+    /* Has the memory that serve() will use next fetched. */
+    void (*prefetch)(const struct gl_core *core);
     /* Takes note of the exception that is set, and clears it. */
     void (*report)(struct gl_pool *pool, const char *what);
 };

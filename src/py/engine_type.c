@@ -216,6 +216,7 @@ make_engine(GlEngine *self, PyObject *loop, const struct gl_options *options)
     }
     self->cancel_on_disconnect = options->cancel_on_disconnect != 0;
     self->pool.serve = gl_gateway_serve;
+    self->pool.prefetch = gl_gateway_prefetch;
     self->pool.free_exchange = gl_gateway_free_kit;
     self->pool.report = pool_report;
     return gl_pool_init(&self->pool, self->st, self->engine, loop);

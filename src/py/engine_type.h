@@ -54,6 +54,8 @@ int gl_engine_type_init(PyObject *module, struct gl_state *st);
 
 /* Runs the application for core's request: gl_pool.serve. */
 void gl_gateway_serve(struct gl_core *core);
+/* Has the memory of core's exchange fetched: gl_pool.prefetch. */
+void gl_gateway_prefetch(const struct gl_core *core);
 /* Frees what the gateway keeps on a core. */
 void gl_gateway_free_kit(void *kit);
 

@@ -61,6 +61,25 @@ begin(GlExchange *x, struct gl_core *core)
     x->fileno_given = false;
 }
 
+void
+gl_gateway_prefetch(const struct gl_core *core)
+{
+    const struct gl_kit *kit = core->exchange;
+
+    gl_prefetch(core->request, 3);
+    if (kit != NULL && kit->x != NULL) {
+        gl_prefetch(kit->x, 3);
+        gl_prefetch(kit->start_response, 1);
+        gl_prefetch(kit->write, 1);
+        gl_prefetch(kit->departed, 1);
+        gl_prefetch(kit->input, 2);
+        gl_prefetch(kit->x->head, 2);
+    }
+    if (core->request != NULL) {
+        gl_prefetch(core->request->conn, 5);
+    }
+}
+
 /* --- which application ------------------------------------------------ */
 
 static bool

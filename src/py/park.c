@@ -121,6 +121,18 @@ timer_fired(struct gl_timer *timer)
     gl_wait_wake(GL_CONTAINER_OF(timer, struct gl_wait, timer), -ETIMEDOUT);
 }
 
+/* Among a thousand parked requests the next one is in no cache; while one
+ * runs, the memory of the next can come. */
+static void
+timer_is_next(struct gl_timer *timer)
+{
+    struct gl_wait *w = GL_CONTAINER_OF(timer, struct gl_wait, timer);
+
+    gl_prefetch(w->core, 2);
+    gl_bridge_prefetch(w->greenlet);
+    w->core->pool->prefetch(w->core);
+}
+
 static void
 waiter_woken(struct gl_waiter *waiter, int result)
 {
@@ -165,6 +177,7 @@ gl_wait_new(struct gl_state *st, const char *what)
     w->core = core;
     w->waiter.wake = waiter_woken;
     w->timer.fire = timer_fired;
+    w->timer.next_to_fire = timer_is_next;
     w->refs = 1;
     return w;
 }

@@ -12,11 +12,11 @@
 #include "py/core.h"
 
 struct gl_wait {
-    struct gl_list link;     /* in core->waits while parked */
+    struct gl_timer timer;   /* for delays and timeouts */
     struct gl_core *core;    /* borrowed */
     PyObject *greenlet;      /* strong: who is parked, any class */
+    struct gl_list link;     /* in core->waits while parked */
     struct gl_waiter waiter; /* for the engine's waits: wakes this one */
-    struct gl_timer timer;   /* for delays and timeouts */
     PyObject *value;         /* strong; what the waker hands over, or NULL */
     struct gl_exc exc;       /* what it wants raised, or empty */
     int result;              /* of the waiter */
