@@ -11,7 +11,14 @@ from collections.abc import Iterator
 
 import pytest
 from harness import Server, server
-from wire import Wire, descriptors, open_wire, request, wait_until
+from wire import (
+    Wire,
+    descriptors,
+    descriptors_at_rest,
+    open_wire,
+    request,
+    wait_until,
+)
 
 APP = """
     def stream(*items):
@@ -324,7 +331,7 @@ def test_keep_alive_can_be_off() -> None:
 
 def test_many_connections_come_and_go() -> None:
     with server(APP) as s:
-        before = descriptors(s.pid)
+        before = descriptors_at_rest(s)
         for _ in range(5):
             wires = [Wire(s.connect()) for _ in range(100)]
             for number, wire in enumerate(wires):

@@ -12,6 +12,7 @@ from harness import Server, server
 from wire import (
     cpu_while,
     descriptors,
+    descriptors_at_rest,
     kernel_takes,
     open_wire,
     request,
@@ -142,7 +143,7 @@ def test_who_takes_nothing_is_dropped() -> None:
     """Also from an only core, which then serves the next."""
     options = ["--socket-timeout", "0.5", "--asyncio", "1"]
     with server(APP, *options) as s:
-        before = descriptors(s.pid)
+        before = descriptors_at_rest(s)
         for path in ("/pieces", "/whole", "/file"):
             wire = slow_wire(s)
             with wire.sock:
@@ -171,7 +172,7 @@ def test_a_kept_answer_that_nobody_takes_is_dropped() -> None:
             return [b"x" * int(environ["QUERY_STRING"] or 0)]
     """
     with server(app, "--socket-timeout", "0.5", "-L") as s:
-        before = descriptors(s.pid)
+        before = descriptors_at_rest(s)
         size = kernel_takes(s, "/?8000000")
         sizes = [size + 10_000 * number for number in range(-2, 30)]
         wires = [slow_wire(s) for _ in sizes]

@@ -34,6 +34,7 @@ __all__ = [
     "cpu_seconds",
     "cpu_while",
     "descriptors",
+    "descriptors_at_rest",
     "kernel_takes",
     "open_wire",
     "request",
@@ -272,6 +273,15 @@ def cpu_while(pid: int, seconds: float = 0.5) -> float:
 def descriptors(pid: int) -> int:
     """How many files a process has open."""
     return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def descriptors_at_rest(s: Server) -> int:
+    """The same of a server without connections, once it serves.
+
+    The end of an answer to who asked to close says that it is closed.
+    """
+    assert b" 200 " in s.raw(request("GET", "/", "Connection: close"))
+    return descriptors(s.pid)
 
 
 def resident_bytes(pid: int) -> int:
