@@ -148,6 +148,7 @@ gl_engine_new(const struct gl_engine_ops *ops, void *owner,
     gl_list_init(&e->listeners);
     gl_list_init(&e->connections);
     gl_list_init(&e->pending);
+    gl_list_init(&e->deferred);
     gl_list_init(&e->queue);
     gl_list_init(&e->graveyard);
     gl_list_init(&e->spares);
@@ -344,7 +345,8 @@ is_unsettled(const struct gl_engine *e)
 {
     return !gl_list_empty(&e->pending) ||
            (!gl_list_empty(&e->queue) &&
-            e->stats.running < e->options.cores);
+            e->stats.running < e->options.cores) ||
+           !gl_list_empty(&e->deferred);
 }
 
 /* Nothing may come from outside to wake the loop for what is left. */
@@ -380,6 +382,36 @@ gl_engine_settle(struct gl_engine *e)
     if (e->draining && gl_list_empty(&e->connections) &&
         e->ops->drained != NULL) {
         e->ops->drained(e->owner);
+    }
+}
+
+void
+gl_engine_defer(struct gl_engine *e, struct gl_deferred *d)
+{
+    gl_list_push(&e->deferred, &d->link);
+    if (!e->in_turn) {
+        wake_loop(e);
+    }
+}
+
+/* Runs what was deferred before now; what that defers waits for the next
+ * batch. */
+static void
+run_deferred(struct gl_engine *e)
+{
+    struct gl_list now, *link;
+
+    if (gl_list_empty(&e->deferred)) {
+        return;
+    }
+    now = e->deferred;
+    now.next->prev = now.prev->next = &now;
+    gl_list_init(&e->deferred);
+    while ((link = gl_list_pop(&now)) != NULL) {
+        struct gl_deferred *d =
+            GL_CONTAINER_OF(link, struct gl_deferred, link);
+
+        d->run(d);
     }
 }
 
@@ -430,6 +462,7 @@ gl_engine_turn(struct gl_engine *e, int timeout_ms,
             began_ns = gl_clock_ns();
         }
         gl_poller_dispatch(&e->poller, n);
+        run_deferred(e);
         gl_engine_settle(e);
         bury(e);
         total += n > 0 ? n : 1;

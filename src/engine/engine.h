@@ -65,6 +65,13 @@ struct gl_engine_stats {
     uint32_t waiting;     /* requests in the queue now */
 };
 
+/* Embedded in what wants to go on after everybody else who is ready; zeroed
+ * first.  Runs once, in a later batch than the one it was deferred in. */
+struct gl_deferred {
+    struct gl_list link;
+    void (*run)(struct gl_deferred *self); /* may defer any */
+};
+
 struct gl_listener {
     struct gl_watch watch;
     struct gl_timer retry; /* runs while accepting is paused */
@@ -141,5 +148,9 @@ void gl_engine_close_unused(struct gl_engine *e);
  * or -ENOMEM. */
 int gl_engine_timer_start(struct gl_engine *e, struct gl_timer *timer);
 void gl_engine_timer_stop(struct gl_engine *e, struct gl_timer *timer);
+
+/* Runs `d` (borrowed until then) after what is ready now.  Undone by taking
+ * its link out of the list. */
+void gl_engine_defer(struct gl_engine *e, struct gl_deferred *d);
 
 #endif

@@ -307,6 +307,7 @@ abandon(struct gl_core *core)
             GL_CONTAINER_OF(core->waits.next, struct gl_wait, link);
 
         gl_engine_timer_stop(core->pool->engine, &w->timer);
+        gl_list_remove(&w->turn.link);
         if (core->request != NULL) {
             gl_request_forget(core->request, &w->waiter);
         }

@@ -37,7 +37,7 @@ enter_once(struct gl_core *core, PyObject *g, PyObject *args,
     PyObject *result;
 
     if (gl_bracket_view(hub, core->visible > 0 ? hub->loop : Py_None) < 0) {
-        return NULL;
+        gl_unraisable(hub->loop); /* worse than this view: no resumption */
     }
     hub->current = core;
     core->switches++;
@@ -121,6 +121,12 @@ timer_fired(struct gl_timer *timer)
     gl_wait_wake(GL_CONTAINER_OF(timer, struct gl_wait, timer), -ETIMEDOUT);
 }
 
+static void
+turn_came(struct gl_deferred *turn)
+{
+    gl_wait_wake(GL_CONTAINER_OF(turn, struct gl_wait, turn), -ETIMEDOUT);
+}
+
 /* Among a thousand parked requests the next one is in no cache; while one
  * runs, the memory of the next can come. */
 static void
@@ -178,6 +184,7 @@ gl_wait_new(struct gl_state *st, const char *what)
     w->waiter.wake = waiter_woken;
     w->timer.fire = timer_fired;
     w->timer.next_to_fire = timer_is_next;
+    w->turn.run = turn_came;
     w->refs = 1;
     return w;
 }
@@ -198,6 +205,7 @@ void
 gl_wait_free(struct gl_wait *w)
 {
     gl_engine_timer_stop(w->core->pool->engine, &w->timer);
+    gl_list_remove(&w->turn.link);
     gl_list_remove(&w->link);
     wait_release(w);
 }
@@ -250,6 +258,10 @@ gl_wait_start_timer(struct gl_wait *w, uint64_t delay_ns)
 {
     uint64_t due_ns = gl_clock_ns() + delay_ns;
 
+    if (delay_ns == 0) {
+        gl_engine_defer(w->core->pool->engine, &w->turn);
+        return 0;
+    }
     w->timer.due_ms = (due_ns + 999999) / 1000000; /* never early */
     if (gl_engine_timer_start(w->core->pool->engine, &w->timer) < 0) {
         PyErr_NoMemory();
@@ -265,13 +277,9 @@ gl_park_yield(struct gl_state *st)
     int error = -1;
 
     if (w != NULL) {
-        w->timer.due_ms = gl_clock_ms();
-        error = gl_engine_timer_start(w->core->pool->engine, &w->timer);
+        error = gl_wait_start_timer(w, 0);
         if (error == 0) {
             error = gl_wait_park(w);
-        } else {
-            PyErr_NoMemory();
-            error = -1;
         }
         gl_wait_free(w);
     }

@@ -16,6 +16,7 @@ struct gl_wait {
     struct gl_core *core;    /* borrowed */
     PyObject *greenlet;      /* strong: who is parked, any class */
     struct gl_list link;     /* in core->waits while parked */
+    struct gl_deferred turn; /* for letting others go first */
     struct gl_waiter waiter; /* for the engine's waits: wakes this one */
     PyObject *value;         /* strong; what the waker hands over, or NULL */
     struct gl_exc exc;       /* what it wants raised, or empty */
@@ -36,7 +37,8 @@ void gl_wait_free(struct gl_wait *w);
 /* Resumes the parked greenlet of w with `result`.  In the hub; harmless for
  * one that is not parked. */
 void gl_wait_wake(struct gl_wait *w, int result);
-/* Starts w's timer, which wakes it with -ETIMEDOUT.  0 or -1. */
+/* Has w woken with -ETIMEDOUT after the delay; with no delay after all that
+ * is ready now.  0 or -1. */
 int gl_wait_start_timer(struct gl_wait *w, uint64_t delay_ns);
 /* Parks the current core until the hub has been through what else is ready
  * in this turn.  0 or -1. */
