@@ -11,13 +11,15 @@ from harness import Server, server
 from wire import Wire, kernel_takes, open_wire, request, slow_wire
 
 APP = """
-    import hashlib
+    import greenloop, hashlib
 
     def application(environ, start_response):
         path, body = environ["PATH_INFO"], environ["wsgi.input"]
         count, digest = 0, hashlib.sha256()
         if path == "/first":
             count = len(body.read(1))
+        elif path == "/nap":
+            greenloop.sleep(0.1)
         elif path != "/unread":
             while piece := body.read(50_000):
                 count += len(piece)
@@ -122,6 +124,28 @@ def test_pipelined_after_an_expectation(wire: Wire) -> None:
     assert wire.reply().status == 100
     wire.send(b"abc")
     assert wire.reply().text == ABC
+
+
+def test_invited_where_a_read_ended_exactly(s: Server) -> None:
+    """The server reads 64 KiB at once: after a full read it must look again.
+
+    The requests come together while the first one keeps the server busy.
+    """
+    last = request("POST", "/", EXPECT, "Content-Length: 3")
+    filler = request("GET", "/", "X: ")
+    with open_wire(s) as wire:
+        wire.send(request("GET", "/nap"))
+        assert s.get("/").status == 200  # the nap has begun
+        count, rest = divmod(65536 - len(last), len(filler))
+        pad = request("GET", "/", "X: " + "x" * rest)
+        data = filler * (count - 1) + pad + last
+        assert len(data) == 65536
+        wire.send(data)
+        for _ in range(count + 1):
+            assert wire.reply().status == 200
+        assert wire.reply().status == 100
+        wire.send(b"abc")
+        assert wire.reply().text == ABC
 
 
 # --- chunks ---------------------------------------------------------------
