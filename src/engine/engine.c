@@ -345,8 +345,7 @@ is_unsettled(const struct gl_engine *e)
 {
     return !gl_list_empty(&e->pending) ||
            (!gl_list_empty(&e->queue) &&
-            e->stats.running < e->options.cores) ||
-           !gl_list_empty(&e->deferred);
+            e->stats.running < e->options.cores);
 }
 
 /* Nothing may come from outside to wake the loop for what is left. */
@@ -395,7 +394,7 @@ gl_engine_defer(struct gl_engine *e, struct gl_deferred *d)
 }
 
 /* Runs what was deferred before now; what that defers waits for the next
- * batch. */
+ * turn. */
 static void
 run_deferred(struct gl_engine *e)
 {
@@ -439,6 +438,7 @@ gl_engine_turn(struct gl_engine *e, int timeout_ms,
                const struct gl_budget *budget)
 {
     uint64_t began_ns = 0;
+    bool deferred;
     int total = 0, n;
 
     if (e->in_turn) {
@@ -450,19 +450,23 @@ gl_engine_turn(struct gl_engine *e, int timeout_ms,
     e->in_turn = true;
     e->member_ready = false;
     e->stats.turns++;
-    if (is_unsettled(e)) {
+    deferred = !gl_list_empty(&e->deferred);
+    if (deferred || is_unsettled(e)) {
         timeout_ms = 0;
     }
     for (;;) {
         n = wait_batch(e, timeout_ms);
-        if (n < 0 || (n == 0 && !is_unsettled(e))) {
+        if (n < 0 || (n == 0 && !deferred && !is_unsettled(e))) {
             break;
         }
         if (began_ns == 0) {
             began_ns = gl_clock_ns();
         }
         gl_poller_dispatch(&e->poller, n);
-        run_deferred(e);
+        if (deferred) { /* once a turn: the loop's callbacks are others too */
+            deferred = false;
+            run_deferred(e);
+        }
         gl_engine_settle(e);
         bury(e);
         total += n > 0 ? n : 1;
@@ -474,7 +478,7 @@ gl_engine_turn(struct gl_engine *e, int timeout_ms,
         timeout_ms = 0;
     }
     e->in_turn = false;
-    if (is_unsettled(e)) {
+    if (is_unsettled(e) || !gl_list_empty(&e->deferred)) {
         wake_loop(e);
     }
     return n < 0 && total == 0 ? n : total;

@@ -9,15 +9,24 @@
 
 #include "py/core.h"
 
+/* For want of memory, which may be a moment's; a loop that does not know
+ * that it runs stops all its tasks. */
+#define VIEW_ATTEMPTS 3
+
 int
 gl_bracket_view(struct gl_hub *hub, PyObject *view)
 {
-    PyObject *done;
+    PyObject *done = NULL;
 
     if (hub->view == view) {
         return 0;
     }
-    done = PyObject_CallOneArg(hub->st->set_running_loop, view);
+    for (int i = 0; i < VIEW_ATTEMPTS && done == NULL; i++) {
+        if (i > 0) {
+            PyErr_Clear();
+        }
+        done = PyObject_CallOneArg(hub->st->set_running_loop, view);
+    }
     if (done == NULL) {
         return -1;
     }
