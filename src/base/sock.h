@@ -34,5 +34,7 @@ ssize_t gl_sock_writev(int fd, const struct iovec *iov, int count);
 /* Sends up to n bytes of file_fd from *offset, and advances *offset. */
 ssize_t gl_sock_sendfile(int fd, int file_fd, off_t *offset, size_t n);
 int gl_sock_shutdown_write(int fd);
+/* Bytes that were sent and that the far end has not taken yet. */
+int gl_sock_unsent(int fd);
 
 #endif

@@ -41,6 +41,31 @@ gl_conn_set_deadline(struct gl_conn *conn, uint32_t delay_ms)
 }
 
 void
+gl_conn_set_write_deadline(struct gl_conn *conn)
+{
+    conn->unsent = gl_sock_unsent(conn->watch.fd);
+    gl_conn_set_deadline(conn, conn->engine->options.write_timeout_ms);
+}
+
+/* The deadline of a write has come.  A slow peer may have taken bytes since:
+ * the kernel calls a socket writable only when a third of its buffer is
+ * free.  Returns whether it did, and has another write_timeout_ms then. */
+static bool
+peer_took_bytes(struct gl_conn *conn)
+{
+    bool writing = conn->state == GL_CONN_FLUSH || conn->flushing ||
+                   (conn->state == GL_CONN_BUSY &&
+                    conn->request->writer != NULL);
+    int before = conn->unsent;
+
+    if (!writing || gl_sock_unsent(conn->watch.fd) >= before) {
+        return false;
+    }
+    gl_conn_set_write_deadline(conn);
+    return true;
+}
+
+void
 gl_conn_clear_deadline(struct gl_conn *conn)
 {
     conn->deadline_ms = GL_TIMERS_NEVER;
@@ -125,7 +150,7 @@ flush_in_time(struct gl_conn *conn)
 
     if (error == -EAGAIN &&
         (!conn->flushing || gl_buf_len(&conn->out) < before)) {
-        gl_conn_set_deadline(conn, conn->engine->options.write_timeout_ms);
+        gl_conn_set_write_deadline(conn);
     }
     conn->flushing = error == -EAGAIN;
     return error;
@@ -671,6 +696,9 @@ conn_deadline(struct gl_timer *timer)
         timer->due_ms = conn->deadline_ms;
         /* The slot that this timer just left is free: no allocation. */
         (void)gl_engine_timer_start(conn->engine, timer);
+        return;
+    }
+    if (peer_took_bytes(conn)) {
         return;
     }
     switch ((enum gl_conn_state)conn->state) {

@@ -50,6 +50,8 @@ struct gl_conn {
     struct gl_buf out;       /* to be sent before anything else */
     struct gl_list link;     /* in the engine's list of connections */
     struct gl_list pending;  /* in the list of those to be continued */
+    int unsent;              /* in the kernel when the write deadline was
+                              * last moved: fewer later is progress */
     uint64_t discarded;      /* bytes dropped in DISCARD or LINGER */
     uint8_t state;           /* enum gl_conn_state */
     bool readable;           /* the socket may hold unread bytes */
@@ -77,6 +79,8 @@ int gl_conn_new(struct gl_engine *e, int fd, const struct gl_peer *peer,
 /* Moves the deadline to delay_ms from now; the timer follows lazily.  Without
  * memory for the timer the connection counts as broken. */
 void gl_conn_set_deadline(struct gl_conn *conn, uint32_t delay_ms);
+/* The same with write_timeout_ms: also moved on while the peer takes bytes. */
+void gl_conn_set_write_deadline(struct gl_conn *conn);
 void gl_conn_clear_deadline(struct gl_conn *conn);
 
 #endif

@@ -66,8 +66,8 @@ struct gl_engine_stats {
 };
 
 /* Embedded in what wants to go on after everybody else who is ready; zeroed
- * first.  Runs once, in a later turn than the one it was deferred in, so that the
- * loop's own callbacks have had theirs. */
+ * first.  Runs once, in a later turn than the one it was deferred in, so that
+ * the loop's own callbacks have had theirs. */
 struct gl_deferred {
     struct gl_list link;
     void (*run)(struct gl_deferred *self); /* may defer any */

@@ -145,13 +145,12 @@ gl_request_sendfile(struct gl_request *req, int file_fd, off_t *offset,
     return sent;
 }
 
-/* Has `waiter` woken, in delay_ms at the latest.  Returns 0, or -ECONNRESET
- * where nothing would wake it. */
+/* Has `waiter` woken, at the deadline that was just set at the latest.
+ * Returns 0, or -ECONNRESET where nothing would wake it. */
 static int
 wait_at(struct gl_conn *conn, struct gl_waiter **slot,
-        struct gl_waiter *waiter, uint32_t delay_ms)
+        struct gl_waiter *waiter)
 {
-    gl_conn_set_deadline(conn, delay_ms);
     if (conn->reset) {
         return -ECONNRESET;
     }
@@ -169,9 +168,11 @@ gl_request_wait_write(struct gl_request *req, struct gl_waiter *waiter)
         return -EBUSY;
     }
     error = gl_conn_want_write(conn);
-    return error < 0 ? error
-                     : wait_at(conn, &req->writer, waiter,
-                               conn->engine->options.write_timeout_ms);
+    if (error < 0) {
+        return error;
+    }
+    gl_conn_set_write_deadline(conn);
+    return wait_at(conn, &req->writer, waiter);
 }
 
 /* --- input ------------------------------------------------------------ */
@@ -333,8 +334,8 @@ gl_request_wait_read(struct gl_request *req, struct gl_waiter *waiter)
     if (req->reader != NULL) {
         return -EBUSY;
     }
-    return wait_at(conn, &req->reader, waiter,
-                   conn->engine->options.body_timeout_ms);
+    gl_conn_set_deadline(conn, conn->engine->options.body_timeout_ms);
+    return wait_at(conn, &req->reader, waiter);
 }
 
 /* --- state and end ---------------------------------------------------- */

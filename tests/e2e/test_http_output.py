@@ -164,6 +164,17 @@ def test_who_takes_a_little_is_served() -> None:
         assert len(rest) > 52 * MIB and rest.endswith(b"\r\n0\r\n\r\n")
 
 
+def test_who_takes_little_by_little_is_served() -> None:
+    """Long before the kernel calls the socket writable again."""
+    with server(APP, "--socket-timeout", "0.4") as s:
+        wire = slow_wire(s)
+        wire.send(request("GET", "/few", "Connection: close"))
+        for _ in range(15):
+            wire.take(8192)
+            cpu_while(s.pid, 0.1)
+        assert wire.rest().endswith(b"\r\n0\r\n\r\n")
+
+
 def test_a_kept_answer_that_nobody_takes_is_dropped() -> None:
     """Bytes that the client sends meanwhile do not count as taking."""
     app = """
