@@ -111,13 +111,34 @@ end_request(struct gl_core *core)
     pool->idle.next = &core->idle;
 }
 
-/* What the greenlet of a core runs: requests, one after the other.  Between
- * two of them it rests in the switch to the hub. */
+/* Rests in the hub until the core is taken, or is to leave.  A greenlet that
+ * an application made may end only now: its end comes here, to its parent,
+ * and is dropped.  False: the interpreter is ending. */
+static bool
+rest(struct gl_core *core)
+{
+    struct gl_pool *pool = core->pool;
+
+    do {
+        PyObject *back = gl_bridge_switch(pool->hub->greenlet,
+                                          pool->st->empty_tuple, NULL);
+
+        if (back == NULL) {
+            if (PyErr_ExceptionMatches(pool->st->greenlet_exit)) {
+                return false;
+            }
+            pool->report(pool, "a greenlet of an ended request raised");
+        }
+        Py_XDECREF(back);
+    } while (!core->busy && !core->leaving);
+    return true;
+}
+
+/* What the greenlet of a core runs: requests, one after the other. */
 static PyObject *
 core_main(PyObject *capsule, PyObject *unused)
 {
     struct gl_core *core = PyCapsule_GetPointer(capsule, "greenloop.core");
-    PyObject *back;
 
     (void)unused;
     if (core == NULL) {
@@ -127,12 +148,9 @@ core_main(PyObject *capsule, PyObject *unused)
         begin_request(core);
         core->pool->serve(core);
         end_request(core);
-        back = gl_bridge_switch(core->pool->hub->greenlet,
-                                core->pool->st->empty_tuple, NULL);
-        if (back == NULL) {
-            return NULL; /* the interpreter is ending: GreenletExit */
+        if (!rest(core)) {
+            return NULL;
         }
-        Py_DECREF(back);
     }
     Py_RETURN_NONE;
 }
