@@ -265,6 +265,9 @@ take_answer(struct gl_str *rest, bool *ret_closes)
         REQUIRE(length == hello.n);
         length = starts_with(*rest, hello) ? length : 0; /* HEAD */
     }
+    if (status >= 400 && rest->n == 0) {
+        length = 0; /* a refused HEAD */
+    }
     REQUIRE(length <= rest->n);
     (void)gl_str_take(rest, length);
     return (uint16_t)status;
