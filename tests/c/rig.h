@@ -503,7 +503,8 @@ peer_statuses(struct rig_peer *peer, bool head_only)
 
     (void)peer_read(peer);
     text[0] = '\0';
-    while (at < peer->n && n > 0 && out < sizeof(text) - 8) {
+    while (peer->got != NULL && at < peer->n && n > 0 &&
+           out < sizeof(text) - 8) {
         n = answer_size(peer->got + at, peer->n - at, head_only);
         out += (size_t)snprintf(text + out, sizeof(text) - out, "%s%.3s",
                                 out > 0 ? " " : "",
