@@ -34,6 +34,10 @@ def test_each_allocation_fails_once(loop: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.skipif(
+    sys.version_info >= (3, 12),
+    reason="not on this Python: greenlet may crash it without memory",
+)
 def test_a_lost_object_is_noticed() -> None:
     lost: list[object] = []
 
