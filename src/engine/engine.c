@@ -459,7 +459,7 @@ gl_engine_turn(struct gl_engine *e, int timeout_ms,
         if (n < 0 || (n == 0 && !deferred && !is_unsettled(e))) {
             break;
         }
-        if (began_ns == 0) {
+        if (n > 1 && began_ns == 0) {
             began_ns = gl_clock_ns();
         }
         gl_poller_dispatch(&e->poller, n);
@@ -470,7 +470,10 @@ gl_engine_turn(struct gl_engine *e, int timeout_ms,
         gl_engine_settle(e);
         bury(e);
         total += n > 0 ? n : 1;
+        /* A lone event has no company that could share the turn: looking for
+         * it would be a system call for each request of a lone client. */
         if (e->member_ready || total >= budget->events ||
+            (n <= 1 && !is_unsettled(e)) ||
             gl_clock_ns() - began_ns >= budget->ns) {
             n = 0;
             break;

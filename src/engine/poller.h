@@ -14,7 +14,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/epoll.h>
-#include <sys/types.h>
 
 #define GL_POLLER_BATCH 256
 
@@ -27,7 +26,8 @@ struct gl_watch {
 
 struct gl_poller {
     int fd;    /* the epoll set, owned; -1 when not made */
-    pid_t pid; /* the process that made it: a fork must not touch it */
+    unsigned char *mark; /* owned: a page that reads 1 in the process that
+                          * made the set, and 0 in its children */
     struct epoll_event batch[GL_POLLER_BATCH];
 };
 

@@ -22,6 +22,7 @@
 
 #define HEAD_FIRST_BYTES 512
 #define HEAD_MAX_BYTES (1 << 20)
+#define JOINED_MAX_BYTES 2048
 #define IOV_ITEMS 64              /* items of a list sent at once */
 #define FILE_PIECE_BYTES (1 << 20)
 
@@ -469,6 +470,27 @@ begin_sending(GlExchange *x, struct iovec *iov, int *count)
     return 0;
 }
 
+/* Puts a small body behind the head that iov[0] is: one piece is cheaper to
+ * send than two.  Returns whether it did. */
+static bool
+join_head(GlExchange *x, struct iovec *iov, const char *bytes, size_t n)
+{
+    char *dst;
+
+    if (x->chunked || n > JOINED_MAX_BYTES ||
+        x->head_n + n > HEAD_MAX_BYTES) {
+        return false;
+    }
+    dst = head_room(x, n);
+    if (dst == NULL) {
+        PyErr_Clear(); /* two pieces, then */
+        return false;
+    }
+    memcpy(dst, bytes, n);
+    iov[0] = (struct iovec){x->head, x->head_n + n};
+    return true;
+}
+
 int
 gl_response_send(GlExchange *x, const char *bytes, size_t n, bool last)
 {
@@ -487,6 +509,9 @@ gl_response_send(GlExchange *x, const char *bytes, size_t n, bool last)
         return -1;
     }
     n = x->no_body ? 0 : count_body(x, n);
+    if (n > 0 && count == 1 && join_head(x, iov, bytes, n)) {
+        n = 0;
+    }
     if (x->chunked && n > 0) {
         add_iov(iov, &count, chunk, gl_http1_chunk_head(chunk, n));
     }
