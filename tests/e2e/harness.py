@@ -191,6 +191,11 @@ class Server:
             self._out.wait_for(lambda t: text in t, min(left, 0.02))
             self._err.wait_for(lambda t: text in t, min(left, 0.02))
 
+    def wait_printed(self, text: str, times: int) -> None:
+        """Waits until `text` was printed so many times, and not more."""
+        self._out.wait_for(lambda t: t.count(text) >= times, 10.0)
+        assert self.out.count(text) == times, self.log
+
     def connect(
         self, timeout: float = 20.0, port: int | None = None
     ) -> socket.socket:

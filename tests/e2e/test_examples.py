@@ -49,8 +49,9 @@ def ten_at_once_and_one_more(s: Server) -> list[Answer]:
     assert {a.status for a in answers} == {200}
     seconds = sorted(a.seconds for a in answers)
     assert 1.95 < seconds[0], seconds
-    assert seconds[CORES - 1] < 3.6, seconds
-    assert 3.9 < seconds[CORES] < 7, seconds
+    assert seconds[CORES - 1] < 3.4, seconds
+    # It may have been sent a little after the others.
+    assert 3.5 < seconds[CORES] < 7, seconds
     return answers
 
 

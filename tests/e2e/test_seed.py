@@ -125,8 +125,9 @@ def more_than_the_cores(s: Server, body: bytes) -> None:
     assert [(a.status, a.body) for a in answers] == [(200, body)] * 11
     seconds = sorted(a.seconds for a in answers)
     assert 1.95 < seconds[0], seconds
-    assert seconds[CORES - 1] < 3.6, seconds
-    assert 3.9 < seconds[CORES] < 7, seconds
+    assert seconds[CORES - 1] < 3.4, seconds
+    # It may have been sent a little after the others.
+    assert 3.5 < seconds[CORES] < 7, seconds
 
 
 def callback_after_the_response(example: Example, s: Server) -> None:
@@ -141,7 +142,7 @@ def callback_after_the_response(example: Example, s: Server) -> None:
 
 def parked_until_a_callback(example: Example, s: Server) -> None:
     more_than_the_cores(s, example.sent[0])
-    assert s.out.count(example.printed) == CORES + 1
+    s.wait_printed(example.printed, CORES + 1)
 
 
 def generator_parked_twice(example: Example, s: Server) -> None:
@@ -155,7 +156,7 @@ def generator_parked_twice(example: Example, s: Server) -> None:
     assert [piece for piece, _at in arrived] == example.sent, arrived
     assert 1.95 < arrived[0][1] < 3.6, arrived
     assert 1.9 < arrived[1][1] - arrived[0][1] < 3.6, arrived
-    assert s.out.count(example.printed) == 2
+    s.wait_printed(example.printed, 2)
 
 
 def coroutine_as_a_task(example: Example, s: Server) -> None:
