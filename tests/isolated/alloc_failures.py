@@ -47,7 +47,7 @@ from leaks import Growth, settle
 __all__ = ["REQUESTS", "Guard", "load_testcapi", "run_on"]
 
 ROUNDS = 100
-ATTEMPTS = 3
+ATTEMPTS = 8
 ENOUGH = 25  # allocations more than a request needed, without an effect
 MOST = 3000
 LATE = sys.version_info >= (3, 12)
