@@ -26,7 +26,6 @@
     X(content_type, "CONTENT_TYPE")                       \
     X(create_task, "create_task")                         \
     X(done, "done")                                       \
-    X(dunder_dict, "__dict__")                            \
     X(empty, "")                                          \
     X(fileno, "fileno")                                   \
     X(get_loop, "get_loop")                               \
