@@ -110,7 +110,7 @@ struct gl_access_log *gl_engine_access_log(const struct gl_engine *e);
 void gl_engine_note_access(struct gl_engine *e);
 
 /* Runs what is ready.  Waits up to timeout_ms (-1: for ever, 0: not) for the
- * first event, then goes on without waiting until nothing is ready, the
+ * first event, then goes on without waiting until one event or none came, the
  * budget is spent, or the member descriptor is ready.  Returns the number of
  * events that were handled, or a negative errno (-EINTR: a signal came;
  * -ECHILD: this is a child of the engine's process; others are fatal).  A
