@@ -110,8 +110,9 @@ class Engine:
         """
 
     def select(self, timeout: float | None = None, /) -> list[tuple[Any, int]]:
-        """Run a turn that waits up to `timeout` seconds, then return what the
-        loop's own selector has ready: a list of (key, events).
+        """Run turns for up to `timeout` seconds, until the loop has something
+        to do; then return what its own selector has ready: a list of (key,
+        events).
         """
 
     def drain(self) -> None:

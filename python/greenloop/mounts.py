@@ -3,8 +3,8 @@
 
 On a loop of somebody else's the engine's descriptor is one of the loop's
 readers.  On a loop that the server makes itself, the engine takes the place
-of the selector's select(), which saves a turn of the loop for each batch of
-requests.  Both use public API only.
+of the selector's select(), and waits on there while the loop has nothing to
+do: plain requests need no turn of the loop.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@
  */
 #include "py/engine_type.h"
 
+#include "base/clock.h"
 #include "base/gl.h"
 #include "py/bracket.h"
 #include "py/exchange.h"
@@ -383,30 +384,42 @@ engine_fileno(PyObject *object, PyObject *unused)
     return PyLong_FromLong(gl_engine_fd(self->engine));
 }
 
-/* A signal ends a wait early: the loop then runs Python's handlers. */
+/* One turn, after which the thread's running loop may still be hidden.
+ * Returns the events, or -1 with an exception. */
 static int
-run_turn(GlEngine *self, int timeout_ms)
+turn_once(GlEngine *self, int timeout_ms)
 {
-    struct gl_hub *hub;
-    bool nested;
-    int n, error;
+    struct gl_hub *hub = self->pool.hub;
+    bool nested = hub->in_turn;
+    int n;
 
-    if (check_open(self) < 0) {
-        return -1;
-    }
-    Py_INCREF((PyObject *)self); /* the application may drop the server */
-    hub = self->pool.hub;
-    nested = hub->in_turn;
     hub->in_turn = true;
     n = gl_engine_turn(self->engine, timeout_ms, &gl_budget_default);
     hub->in_turn = nested;
-    error = nested ? 0 : gl_bracket_view(hub, hub->loop);
-    Py_DECREF((PyObject *)self);
-    if (error < 0) {
-        return -1;
-    }
     if (n < 0 && n != -EINTR) {
         gl_raise_errno(n, "the event engine failed");
+        return -1;
+    }
+    return n > 0 ? n : 0;
+}
+
+/* Shows the loop again, and runs Python's handlers of the signal that may
+ * have ended the wait.  `error`: what the turn gave.  0 or -1. */
+static int
+end_turns(GlEngine *self, int error)
+{
+    struct gl_hub *hub = self->pool.hub;
+    struct gl_exc raised = {0};
+
+    if (error < 0) {
+        raised = gl_exc_take();
+    }
+    if (!hub->in_turn && gl_bracket_view(hub, hub->loop) < 0) {
+        gl_exc_clear(&raised);
+        return -1;
+    }
+    if (error < 0) {
+        gl_exc_restore(&raised);
         return -1;
     }
     return PyErr_CheckSignals();
@@ -419,11 +432,17 @@ PyDoc_STRVAR(turn_doc,
 static PyObject *
 engine_turn(PyObject *object, PyObject *unused)
 {
+    GlEngine *self = (GlEngine *)object;
+    int error;
+
     (void)unused;
-    if (run_turn((GlEngine *)object, 0) < 0) {
+    if (check_open(self) < 0) {
         return NULL;
     }
-    Py_RETURN_NONE;
+    Py_INCREF(object); /* the application may drop the server */
+    error = end_turns(self, turn_once(self, 0));
+    Py_DECREF(object);
+    return error < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(mount_select_doc,
@@ -470,31 +489,100 @@ timeout_ms_of(PyObject *timeout, int *ret_ms)
     return 0;
 }
 
+/* Items in an attribute of the loop, or -1 (no exception). */
+static Py_ssize_t
+loop_holds(PyObject *loop, PyObject *name)
+{
+    PyObject *items = PyObject_GetAttr(loop, name);
+    Py_ssize_t n = items != NULL ? PyObject_Size(items) : -1;
+
+    Py_XDECREF(items);
+    if (n < 0) {
+        PyErr_Clear();
+    }
+    return n;
+}
+
+/* Whether the turn left the loop nothing to do but to call select() again
+ * with the same timeout: no callback is ready, no timer was added, nobody
+ * stops it.  What comes from other threads makes the loop's selector ready.
+ * These attributes are asyncio's own: a loop without them is asked after
+ * each turn. */
+static bool
+loop_rests(GlEngine *self, Py_ssize_t timers)
+{
+    PyObject *loop = self->pool.hub->loop, *stopping;
+    bool goes_on;
+
+    if (timers < 0 || loop_holds(loop, self->st->s_loop_ready) != 0 ||
+        loop_holds(loop, self->st->s_loop_timers) != timers) {
+        return false;
+    }
+    stopping = PyObject_GetAttr(loop, self->st->s_loop_stopping);
+    goes_on = stopping == Py_False;
+    if (stopping == NULL) {
+        PyErr_Clear();
+    }
+    Py_XDECREF(stopping);
+    return goes_on;
+}
+
+/* Turns until the time is over or the loop has something to do: passing
+ * through the loop's own Python costs a lone request 2 us, and the running
+ * loop has to be shown and hidden for each pass.  0 or -1. */
+static int
+turn_while_loop_rests(GlEngine *self, int timeout_ms)
+{
+    PyObject *loop = self->pool.hub->loop;
+    Py_ssize_t timers = loop_holds(loop, self->st->s_loop_timers);
+    uint64_t end_ms = timeout_ms > 0 ? gl_clock_ms() + (uint64_t)timeout_ms
+                                     : 0;
+    int n;
+
+    for (;;) {
+        n = turn_once(self, timeout_ms);
+        if (n <= 0 || timeout_ms == 0 || self->engine == NULL ||
+            gl_engine_member_ready(self->engine) ||
+            !loop_rests(self, timers) || PyErr_CheckSignals() < 0) {
+            return n < 0 || PyErr_Occurred() != NULL ? -1 : 0;
+        }
+        if (timeout_ms > 0) {
+            uint64_t now_ms = gl_clock_ms();
+
+            timeout_ms = now_ms < end_ms ? (int)(end_ms - now_ms) : 0;
+        }
+    }
+}
+
 PyDoc_STRVAR(select_doc,
 "select($self, timeout=None, /)\n--\n\n"
-"Run a turn that waits up to `timeout` seconds, then return what the loop's\n"
-"own selector has ready: a list of (key, events).");
+"Run turns for up to `timeout` seconds, until the loop has something to do;\n"
+"then return what its own selector has ready: a list of (key, events).");
 
 static PyObject *
 engine_select(PyObject *object, PyObject *const *args, Py_ssize_t nargs)
 {
     GlEngine *self = (GlEngine *)object;
-    PyObject *zero, *ready;
+    PyObject *zero, *ready = NULL;
     int timeout_ms;
 
     if (timeout_ms_of(nargs > 0 ? args[0] : Py_None, &timeout_ms) < 0 ||
-        run_turn(self, timeout_ms) < 0) {
+        check_open(self) < 0) {
         return NULL;
     }
-    if (self->engine != NULL && !gl_engine_member_ready(self->engine)) {
-        return PyList_New(0);
+    Py_INCREF(object); /* the application may drop the server */
+    if (end_turns(self, turn_while_loop_rests(self, timeout_ms)) == 0) {
+        if (self->engine != NULL && !gl_engine_member_ready(self->engine)) {
+            ready = PyList_New(0);
+        } else {
+            zero = PyLong_FromLong(0);
+            ready = zero != NULL
+                        ? PyObject_CallOneArg(self->loop_select, zero)
+                        : NULL;
+            Py_XDECREF(zero);
+        }
     }
-    zero = PyLong_FromLong(0);
-    if (zero == NULL) {
-        return NULL;
-    }
-    ready = PyObject_CallOneArg(self->loop_select, zero);
-    Py_DECREF(zero);
+    Py_DECREF(object);
     return ready;
 }
 

@@ -29,6 +29,9 @@
     X(empty, "")                                          \
     X(fileno, "fileno")                                   \
     X(get_loop, "get_loop")                               \
+    X(loop_ready, "_ready")                               \
+    X(loop_stopping, "_stopping")                         \
+    X(loop_timers, "_scheduled")                          \
     X(http_10, "HTTP/1.0")                                \
     X(http_11, "HTTP/1.1")                                \
     X(http_cookie, "HTTP_COOKIE")                         \
