@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: MIT
+"""Real Redis, PostgreSQL and Chromium for the length of a `with` block.
+
+    with redis_server() as url, server(app, env={"REDIS_URL": url}) as s:
+        ...
+
+Each is a process of its own with its data in a temporary folder, both gone
+at the end of the block.  Redis and PostgreSQL listen on sockets in that
+folder, so no test can meet another one's.  A test that needs a program
+which is not installed is skipped.
+"""
+
+import contextlib
+import os
+import pathlib
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import pytest
+from harness import Stream
+from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+
+__all__ = ["chromium", "postgresql_server", "redis_server"]
+
+START_SECONDS = 30.0
+STOP_SECONDS = 20.0
+REDIS_READY = "ready to accept connections"
+POSTGRESQL_READY = "database system is ready to accept connections"
+# Root needs the first; the others keep a browser from asking the world.
+CHROMIUM_OPTIONS = (
+    "--no-sandbox",
+    "--headless",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--window-size=900,700",
+)
+
+
+def program(name: str, *folders: pathlib.Path) -> str:
+    """The path of a program, in PATH or in folders; skips the test."""
+    places = [os.environ.get("PATH", os.defpath), *map(str, folders)]
+    found = shutil.which(name, path=os.pathsep.join(places))
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
+def fail(name: str, log: str) -> NoReturn:
+    raise AssertionError(f"{name} does not start\n{log}")
+
+
+@contextlib.contextmanager
+def running(
+    words: list[str], ready: str, **options: Any
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process that has printed `ready`; SIGINT at the end, or worse."""
+    process = subprocess.Popen(
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        **options,
+    )
+    assert process.stdout is not None
+    output = Stream(process.stdout)
+    try:
+        if not output.wait_for(lambda text: ready in text, START_SECONDS):
+            fail(words[0], output.text)
+        yield process
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        output.close()
+
+
+@contextlib.contextmanager
+def redis_server() -> Iterator[str]:
+    """A Redis with nothing in it; gives its URL."""
+    redis = program("redis-server")
+    with tempfile.TemporaryDirectory(prefix="greenloop-redis-") as folder:
+        socket = f"{folder}/redis.sock"
+        words = [redis, "--port", "0", "--unixsocket", socket]
+        words += ["--dir", folder, "--save", "", "--appendonly", "no"]
+        with running(words, REDIS_READY):
+            yield f"unix://{socket}"
+
+
+def unprivileged() -> dict[str, Any]:
+    """For a process that refuses to be root: whom to be instead."""
+    if os.geteuid() != 0:
+        return {}
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    user = pwd.getpwnam("postgres" if "postgres" in names else "nobody")
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+def make_cluster(initdb: str, folder: str, options: dict[str, Any]) -> None:
+    words = [initdb, "--pgdata", f"{folder}/data", "--username", "test"]
+    words += ["--auth", "trust", "--no-locale", "--encoding", "UTF8"]
+    done = subprocess.run(
+        [*words, "--no-sync"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=START_SECONDS,
+        text=True,
+        **options,
+    )
+    if done.returncode != 0:
+        fail(initdb, done.stdout)
+
+
+@contextlib.contextmanager
+def postgresql_server() -> Iterator[str]:
+    """A PostgreSQL with one empty database; gives its DSN."""
+    debian = sorted(
+        pathlib.Path("/usr/lib/postgresql").glob("*/bin"),
+        key=lambda folder: int(folder.parent.name),
+        reverse=True,
+    )
+    postgres = program("postgres", *debian)
+    initdb = program("initdb", *debian)
+    with tempfile.TemporaryDirectory(prefix="greenloop-pg-") as folder:
+        options = unprivileged()
+        if options:
+            os.chown(folder, options["user"], options["group"])
+        options["cwd"] = folder
+        make_cluster(initdb, folder, options)
+        words = [postgres, "-D", f"{folder}/data", "-k", folder, "-F"]
+        words += ["-c", "listen_addresses="]
+        with running(words, POSTGRESQL_READY, **options):
+            yield f"postgresql://test@/postgres?host={folder}"
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Chrome]:
+    """A headless Chromium with one window and an empty profile."""
+    options = ChromeOptions()
+    options.binary_location = program("chromium")
+    service = ChromeService(program("chromedriver"))
+    with tempfile.TemporaryDirectory(prefix="greenloop-chromium-") as folder:
+        for argument in (*CHROMIUM_OPTIONS, f"--user-data-dir={folder}"):
+            options.add_argument(argument)
+        browser = Chrome(options, service)
+        try:
+            yield browser
+        finally:
+            browser.quit()
