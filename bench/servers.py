@@ -204,7 +204,8 @@ class CServer(Server):
 
     name = "engine-floor"
     title = "C-only server on the engine"
-    without = {"sleep": "no application", "hold": "no application"}
+    without = {"hold": "no application"}
+    delays_ms = {"sleep": "10"}
 
     def __init__(self) -> None:
         self.program: Path | None = None
@@ -222,7 +223,7 @@ class CServer(Server):
         self, env: Environment, kind: str, port: int, cores: int
     ) -> Sequence[str | Path]:
         assert self.program is not None  # find() came first
-        return [self.program, str(port)]
+        return [self.program, str(port), self.delays_ms.get(kind, "0")]
 
 
 class Floor(Server):

@@ -4,6 +4,7 @@
  */
 #include "engine/fixed_answer.h"
 
+#include "base/clock.h"
 #include "base/gl.h"
 
 #include <errno.h>
@@ -12,9 +13,10 @@
 
 #define ANSWER_BYTES 256
 
-/* A request that could not be answered at once. */
+/* A request that could not be answered at once, or is delayed. */
 struct exchange {
     struct gl_waiter waiter;
+    struct gl_timer timer; /* runs while it is delayed */
     struct gl_list link;
     struct gl_fixed_answer *answer;
     struct gl_request *req;
@@ -70,6 +72,7 @@ advance(struct gl_fixed_answer *answer, struct gl_request *req)
 static void
 end_exchange(struct exchange *x)
 {
+    gl_engine_timer_stop(x->answer->engine, &x->timer);
     gl_list_remove(&x->link);
     free(x);
 }
@@ -102,12 +105,27 @@ woken(struct gl_waiter *waiter, int result)
 }
 
 static void
+delay_over(struct gl_timer *timer)
+{
+    woken(&GL_CONTAINER_OF(timer, struct exchange, timer)->waiter, 0);
+}
+
+static int
+begin_delay(struct exchange *x)
+{
+    x->timer.fire = delay_over;
+    x->timer.due_ms = gl_clock_ms() + x->answer->delay_ms;
+    return gl_engine_timer_start(x->answer->engine, &x->timer);
+}
+
+static void
 start(void *owner, struct gl_request *req)
 {
     struct gl_fixed_answer *answer = owner;
     struct exchange *x;
+    int error;
 
-    if (advance(answer, req) == 0) {
+    if (answer->delay_ms == 0 && advance(answer, req) == 0) {
         return;
     }
     x = calloc(1, sizeof(*x));
@@ -120,7 +138,8 @@ start(void *owner, struct gl_request *req)
     x->answer = answer;
     x->req = req;
     gl_list_push(&answer->waiting, &x->link);
-    if (wait_for_more(x) < 0) {
+    error = answer->delay_ms > 0 ? begin_delay(x) : wait_for_more(x);
+    if (error < 0) {
         woken(&x->waiter, -ECONNRESET);
     }
 }
@@ -164,6 +183,6 @@ gl_fixed_answer_fini(struct gl_fixed_answer *answer)
 
         gl_request_forget(x->req, &x->waiter);
         gl_request_finish(x->req, false);
-        free(x);
+        end_exchange(x);
     }
 }

@@ -2,7 +2,8 @@
  *
  * Used by the C-only server, by the whole-connection fuzz target and by the
  * C tests: everything of the server but Python.  A body is read to its end
- * first, waiting for it where it has not arrived.
+ * first, waiting for it where it has not arrived.  With a delay each request is
+ * put aside for that long: what a parked one costs without Python.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -19,6 +20,7 @@ struct gl_fixed_answer {
     uint64_t answered;
     uint64_t failed; /* bodies that broke off or were malformed */
     uint64_t body_bytes;
+    uint32_t delay_ms; /* set by the caller after the making; 0: none */
 };
 
 /* Makes an engine that `answer` (the caller's memory, uninitialised) owns.

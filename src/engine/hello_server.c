@@ -3,7 +3,8 @@
  * The honest floor of the benchmark, and the smallest owner of an engine:
  * read it to see how src/py uses the same functions.
  *
- *     hello_server PORT        (0: any free port, which is printed)
+ *     hello_server PORT [DELAY]   (0: any free port, which is printed;
+ *                                  DELAY: ms before each answer)
  *
  * Serves on 127.0.0.1 until SIGINT or SIGTERM.
  *
@@ -104,6 +105,7 @@ main(int argc, char **argv)
         error = gl_engine_listen(e, fd, &gl_transport_plain,
                                  &gl_protocol_http1, NULL);
     }
+    answer.delay_ms = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 0;
     if (error == 0) {
         announce(fd);
         error = serve(e);

@@ -17,6 +17,7 @@
 #include <sys/timerfd.h>
 
 #define RUNS_MAX 2000
+#define DELAY_MS 5 /* of the fixed answer */
 #define POST(length) \
     "POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: " length "\r\n\r\n"
 #define CHUNKED \
@@ -406,8 +407,22 @@ test_wait_without_deadline(void)
 
 /* --- the fixed answer ------------------------------------------------- */
 
+/* Enough turns for two answers, each DELAY_MS late. */
 static void
-play_fixed_answer(void)
+turn_for_answers(struct gl_engine *e, bool delayed)
+{
+    uint64_t until_ms = gl_clock_ms() + (delayed ? 3 * DELAY_MS : 0);
+
+    for (int i = 0; i < 10; i++) {
+        (void)gl_engine_turn(e, 0, &gl_budget_default);
+    }
+    while (gl_clock_ms() < until_ms) {
+        (void)gl_engine_turn(e, 1, &gl_budget_default);
+    }
+}
+
+static void
+play_fixed_answer(bool delayed)
 {
     static const struct gl_peer name;
     struct gl_fixed_answer answer;
@@ -421,6 +436,7 @@ play_fixed_answer(void)
     if (gl_fixed_answer_engine(&answer, &options, &log, &e) < 0) {
         return;
     }
+    answer.delay_ms = delayed ? DELAY_MS : 0;
     CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds) == 0);
     peer.fd = fds[1];
     (void)gl_engine_adopt(e, fds[0], &name, &gl_transport_plain,
@@ -430,9 +446,7 @@ play_fixed_answer(void)
     (void)gl_engine_turn(e, 0, &gl_budget_default);
     (void)!__real_send(peer.fd, "345" GET("/"), 3 + strlen(GET("/")),
                        MSG_NOSIGNAL);
-    for (int i = 0; i < 10; i++) {
-        (void)gl_engine_turn(e, 0, &gl_budget_default);
-    }
+    turn_for_answers(e, delayed);
     check_fate(&peer, "200 200");
     peer_close(&peer);
     (void)gl_engine_turn(e, 0, &gl_budget_default);
@@ -441,14 +455,14 @@ play_fixed_answer(void)
 }
 
 static void
-test_fixed_answer(void)
+check_fixed_answer(bool delayed)
 {
     unsigned long n = 1;
 
     for (bool due = false; !due && n < RUNS_MAX; n++) {
         check_case("fixed answer, allocation %lu", n);
         check_fail_allocation(n);
-        play_fixed_answer();
+        play_fixed_answer(delayed);
         due = check_failure_is_due();
         check_fail_allocation(0);
     }
@@ -481,7 +495,8 @@ main(void)
     test_broken_listener();
     test_listen_fails();
     test_wait_without_deadline();
-    test_fixed_answer();
+    check_fixed_answer(false);
+    check_fixed_answer(true);
     after = dup(0);
     check_case("descriptors");
     CHECK(after == before + 1);
