@@ -13,36 +13,20 @@ import re
 import socket
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from servers import Running, ask, complete
 
-__all__ = ["Sample", "held_kib", "idle_kib", "load"]
+__all__ = ["Sample", "Window", "held_kib", "idle_kib", "load"]
 
 TICK_US = 1_000_000 / os.sysconf("SC_CLK_TCK")
 ERRORS_MAX = 0.01  # a share: above it the figures mean nothing
 IN_BATCH = 50
 HOLD_SECONDS = 30.0  # within which every request must have been parked
 SETTLE_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class Sample:
-    """What one run of wrk showed."""
-
-    requests: int
-    per_second: float
-    user_us: float  # per request, as the two below
-    system_us: float
-    p99_ms: float
-    foreign: float  # share of the two CPUs that somebody else used
-    errors: int
-
-    @property
-    def cpu_us(self) -> float:
-        return self.user_us + self.system_us
 
 
 @dataclass(frozen=True)
@@ -58,6 +42,33 @@ class Cpu:
     @property
     def total(self) -> int:
         return self.user + self.system
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one run of load showed; a request may be a message."""
+
+    requests: int
+    per_second: float
+    user_us: float  # per request, as the two below
+    system_us: float
+    p99_ms: float
+    foreign: float  # share of the two CPUs that somebody else used
+    errors: int
+
+    @classmethod
+    def of(cls, used: Cpu, requests: int, **others: Any) -> Sample:
+        """A sample of so many requests which used so much time together."""
+        return cls(
+            requests=requests,
+            user_us=used.user * TICK_US / requests,
+            system_us=used.system * TICK_US / requests,
+            **others,
+        )
+
+    @property
+    def cpu_us(self) -> float:
+        return self.user_us + self.system_us
 
 
 def cpu_of(pids: Iterable[int]) -> Cpu:
@@ -135,30 +146,51 @@ def milliseconds(text: str) -> float:
     return value * {"us": 0.001, "ms": 1, "s": 1000, "m": 60000}[unit]
 
 
+class Window:
+    """What a server used, and who disturbed it, between two moments."""
+
+    def __init__(
+        self,
+        pids: Sequence[int],
+        clients: Sequence[int],
+        cpus: tuple[int, int],
+    ) -> None:
+        self.pids, self.cpus = pids, cpus
+        self.own_pids = [os.getpid(), *clients]
+        self.busy = busy_ticks(cpus)
+        self.own = cpu_of(self.own_pids)
+        self.before, self.start = cpu_of(pids), time.monotonic()
+
+    def close(self, client_ticks: float = 0.0) -> tuple[Cpu, float]:
+        """The server's ticks, and the others' share of the two CPUs.
+
+        `client_ticks` are those of clients that have ended meanwhile.
+        """
+        used = cpu_of(self.pids) - self.before
+        wall_ticks = (time.monotonic() - self.start) * 1_000_000 / TICK_US
+        own_ticks = (cpu_of(self.own_pids) - self.own).total + client_ticks
+        foreign = busy_ticks(self.cpus) - self.busy - used.total - own_ticks
+        return used, max(0.0, foreign / (len(self.cpus) * wall_ticks))
+
+
 def load(
     server: Running, connections: int, seconds: int, cpus: tuple[int, int]
 ) -> Sample:
     """Warms the server up for a second, then measures."""
     wrk(server.port, connections, 1, cpus[1])
-    pids = server.pids()
-    busy, own = busy_ticks(cpus), cpu_of([os.getpid()])
-    before, start = cpu_of(pids), time.monotonic()
+    window = Window(server.pids(), [], cpus)
     report, client_ticks = wrk(server.port, connections, seconds, cpus[1])
-    used = cpu_of(pids) - before
-    wall_ticks = (time.monotonic() - start) * 1_000_000 / TICK_US
-    own_ticks = (cpu_of([os.getpid()]) - own).total
-    foreign = busy_ticks(cpus) - busy - used.total - client_ticks - own_ticks
+    used, foreign = window.close(client_ticks)
     requests = int(first_group(r"(\d+) requests in", report))
     errors = errors_in(report)
     if errors > requests * ERRORS_MAX or requests == 0:
         raise RuntimeError(f"too many requests failed:\n{report}")
-    return Sample(
+    return Sample.of(
+        used,
         requests=requests,
         per_second=float(first_group(r"Requests/sec:\s*([\d.]+)", report)),
-        user_us=used.user * TICK_US / requests,
-        system_us=used.system * TICK_US / requests,
         p99_ms=milliseconds(first_group(r"99%\s+(\S+)", report)),
-        foreign=max(0.0, foreign / (len(cpus) * wall_ticks)),
+        foreign=foreign,
         errors=errors,
     )
 

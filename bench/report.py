@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from measure import Sample
+from ws_servers import PEERS, WS_OURS
 
 __all__ = ["Gate", "Results", "as_json", "gates", "text"]
 
 QUIET = 0.05  # share of the two CPUs that others may use in a clean sample
 OURS = ("greenloop-asyncio", "greenloop-uvloop")
-YARDSTICKS = ("bjoern", "engine-floor", "floor")
+YARDSTICKS = ("bjoern", "engine-floor", "floor", "ws-floor")
+WS_LIMIT = 0.80  # of the best peer's CPU
 
 
 @dataclass
@@ -69,7 +71,37 @@ def ratio(value: float | None, base: float | None) -> float | None:
     return value / base if value is not None and base else None
 
 
+def best_peer(results: Results, workload: str) -> float | None:
+    """The least CPU of the WebSocket peers; None unless all were measured:
+    the best of some would be an easier bound."""
+    costs = [results.cpu_us(workload, peer) for peer in PEERS]
+    known = [cost for cost in costs if cost is not None]
+    return min(known) if len(known) == len(PEERS) else None
+
+
+def ws_gates(results: Results) -> list[Gate]:
+    """The gates of WebSockets, for each way to use them on both loops."""
+    return [
+        Gate(
+            f"{workload} CPU",
+            ours,
+            WS_LIMIT,
+            "x best peer",
+            ratio(
+                results.cpu_us(workload, ours), best_peer(results, workload)
+            ),
+        )
+        for workload in ("ws-echo64", "ws-echo1", "ws-broadcast")
+        for ours in WS_OURS
+    ]
+
+
 def gates(results: Results) -> list[Gate]:
+    """All gates, those of the first release first."""
+    return http_gates(results) + ws_gates(results)
+
+
+def http_gates(results: Results) -> list[Gate]:
     """The gates of the first release, for both loops."""
     found = []
     for ours in OURS:
@@ -111,11 +143,19 @@ def cell(value: float | None, form: str = ".1f") -> str:
     return "-" if value is None else format(value, form)
 
 
+def yardsticks(results: Results, workload: str) -> dict[str, float]:
+    """What the CPU of every server is shown as a multiple of."""
+    costs = {name: results.cpu_us(workload, name) for name in YARDSTICKS}
+    costs["best peer"] = best_peer(results, workload)
+    return {name: cost for name, cost in costs.items() if cost is not None}
+
+
 def load_table(results: Results, workload: str) -> str:
     """Throughput, CPU, tail and ratios of one workload."""
-    heads = ["", "req/s", "user us", "system us", "CPU us", "min..max"]
+    heads = ["", "per s", "user us", "system us", "CPU us", "min..max"]
     heads += ["p99 ms", "errors", "others"]
-    rows = [heads + [f"x {name}" for name in YARDSTICKS]]
+    bases = yardsticks(results, workload)
+    rows = [heads + [f"x {name}" for name in bases]]
     for server, samples in results.load[workload].items():
         costs = [each.cpu_us for each in results.clean(workload, server)]
         row = [server + (" ~" if results.is_noisy(workload, server) else "")]
@@ -131,16 +171,8 @@ def load_table(results: Results, workload: str) -> str:
         row.append(str(sum(each.errors for each in samples)))
         others = results.median(workload, server, lambda s: s.foreign)
         row.append(cell(others, ".0%"))
-        for base in YARDSTICKS:
-            row.append(
-                cell(
-                    ratio(
-                        results.cpu_us(workload, server),
-                        results.cpu_us(workload, base),
-                    ),
-                    ".2f",
-                )
-            )
+        cost = results.cpu_us(workload, server)
+        row += [cell(ratio(cost, base), ".2f") for base in bases.values()]
         rows.append(row)
     for server, reason in results.absent.get(workload, {}).items():
         rows.append([server, reason] + [""] * (len(rows[0]) - 2))

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Compares Greenloop with its peers and with two floors; see README.md.
+"""Compares Greenloop with its peers and with floors in C; see README.md.
 
 One worker is pinned to one CPU, the load to another; the rounds go from
 server to server, so that a slow minute of the machine hits all of them.
@@ -27,9 +27,9 @@ from pathlib import Path
 import measure
 import plot
 import report
+import ws_measure
 from servers import (
     BENCH,
-    SERVERS,
     Environment,
     Missing,
     Running,
@@ -37,7 +37,12 @@ from servers import (
     raise_descriptor_limit,
     started,
 )
+from servers import (
+    SERVERS as HTTP_SERVERS,
+)
+from ws_servers import WS_SERVERS
 
+SERVERS = (*HTTP_SERVERS, *WS_SERVERS)
 RESULTS = BENCH / "results"
 HELD = 5000
 DESCRIPTORS = HELD + 500
@@ -45,12 +50,13 @@ DESCRIPTORS = HELD + 500
 
 @dataclass(frozen=True)
 class Load:
-    """Something that wrk asks for over and over."""
+    """Something that wrk or ws_load asks for over and over."""
 
     name: str
     title: str
     kind: str
     connections: int
+    protocol: str = "http"
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,7 @@ class Memory:
     kind: str
     app: str
     each_kib: Callable[[Running, int], float]
+    protocol = "http"
 
 
 LOADS = (
@@ -69,6 +76,12 @@ LOADS = (
     Load("hello1", "hello, 1 connection", "hello", 1),
     Load("hello1000", "hello, 1,000 connections", "hello", 1000),
     Load("sleep1000", "10 ms wait, 1,000 connections", "sleep", 1000),
+    Load("ws-echo64", "echo, 64 WebSockets", "echo", 64, "websocket"),
+    Load("ws-echo1", "echo, 1 WebSocket", "echo", 1, "websocket"),
+    Load(
+        *("ws-broadcast", "one message to 1,000 WebSockets", "broadcast"),
+        *(1000, "websocket"),
+    ),
 )
 MEMORIES = (
     Memory(
@@ -89,6 +102,18 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
+def find_clients(env: Environment, protocols: set[str]) -> Path | None:
+    """Makes sure that there is a load; returns ws_load if it is needed."""
+    if "http" in protocols and shutil.which("wrk") is None:
+        raise SystemExit("wrk is not installed: `apt-get install wrk`")
+    if "websocket" not in protocols:
+        return None
+    try:
+        return ws_measure.build(env)
+    except Missing as missing:
+        raise SystemExit(str(missing)) from None
+
+
 class Bench:
     """One whole run: what to measure, on which servers, and the results."""
 
@@ -100,12 +125,20 @@ class Bench:
         self.seconds: int = args.seconds
         self.only: list[str] = args.only
         self.cpus = (env.server_cpu, client_cpu)
+        self.protocols = {
+            work.protocol
+            for work in (*LOADS, *MEMORIES)
+            if work.name in self.only
+        }
+        self.ws_load = find_clients(env, self.protocols)
         self.servers: list[Server] = []
         self.results = report.Results()
 
     def find(self, wanted: Sequence[Server]) -> None:
         """Sorts the servers into those that are here and the missing."""
         for server in wanted:
+            if server.protocol not in self.protocols:
+                continue
             try:
                 server.find(self.env)
             except Missing as missing:
@@ -121,6 +154,8 @@ class Bench:
         absent = self.results.absent.setdefault(workload.name, {})
         able = []
         for server in self.servers:
+            if workload.protocol != server.protocol:
+                continue
             if workload.kind in server.without:
                 absent[server.name] = server.without[workload.kind]
             else:
@@ -132,17 +167,30 @@ class Bench:
         self.results.absent[workload][server.name] = "failed"
         say(f"  {server.name}: FAILED: {error}")
 
+    def take(self, load: Load, running: Running) -> measure.Sample:
+        if load.protocol == "http":
+            return measure.load(
+                running, load.connections, self.seconds, self.cpus
+            )
+        assert self.ws_load is not None  # find_clients() saw the protocol
+        return ws_measure.load(
+            running,
+            self.ws_load,
+            load.kind,
+            load.connections,
+            self.seconds,
+            self.cpus,
+        )
+
     def sample(self, load: Load, server: Server) -> None:
         """Takes one sample with a fresh process."""
         cores = load.connections + 64
         with started(server, self.env, load.kind, cores) as running:
-            sample = measure.load(
-                running, load.connections, self.seconds, self.cpus
-            )
+            sample = self.take(load, running)
         found = self.results.load[load.name].setdefault(server.name, [])
         found.append(sample)
         say(
-            f"  {server.name}: {sample.per_second:,.0f} req/s, "
+            f"  {server.name}: {sample.per_second:,.0f} per s, "
             f"{sample.cpu_us:.1f} us CPU, p99 {sample.p99_ms:.2f} ms, "
             f"others used {sample.foreign:.0%}"
         )
@@ -201,6 +249,7 @@ class Bench:
 def versions(python: Path) -> dict[str, str]:
     """What runs in the compared environment."""
     names = ["greenloop", "greenlet", "uvloop", "bjoern", "uWSGI"]
+    names += ["uvicorn", "websockets", "wsproto", "granian"]
     script = (
         "import importlib.metadata as m, json, platform, sys\n"
         "found = {'python': platform.python_version()}\n"
@@ -374,8 +423,6 @@ def main() -> None:
     if args.setup:
         set_up()
         return
-    if shutil.which("wrk") is None:
-        raise SystemExit("wrk is not installed: `apt-get install wrk`")
     server_cpu, client_cpu = choose_cpus()
     raise_descriptor_limit(DESCRIPTORS)
     start = time.monotonic()

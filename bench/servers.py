@@ -16,12 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 __all__ = [
+    "APPS",
+    "BACKLOG",
+    "ROOT",
     "SERVERS",
     "Environment",
     "Missing",
     "Running",
     "Server",
     "ask",
+    "compiled",
     "complete",
     "raise_descriptor_limit",
     "started",
@@ -70,6 +74,26 @@ class Environment:
             raise Missing(advice)
 
 
+def compiled(env: Environment, name: str) -> Path:
+    """The program of a C file of this folder; raises Missing."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        raise Missing("no C compiler: `apt-get install gcc libc6-dev`")
+    program = env.work / name
+    build = subprocess.run(
+        [
+            *(compiler, "-std=c11", "-D_GNU_SOURCE", "-O2"),
+            *("-o", program, BENCH / f"{name}.c"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if build.returncode != 0:
+        raise Missing(f"{name}.c does not compile: {build.stderr}")
+    return program
+
+
 class Server:
     """One row of the tables.
 
@@ -79,6 +103,7 @@ class Server:
 
     name = ""
     title = ""
+    protocol = "http"  # of the workloads in which it takes part
     apps: Mapping[str, str] = {}
     without: Mapping[str, str] = {}
     notes = ""
@@ -234,20 +259,7 @@ class Floor(Server):
     without = {"sleep": "no application", "hold": "no application"}
 
     def find(self, env: Environment) -> None:
-        compiler = shutil.which("cc")
-        if compiler is None:
-            raise Missing("no C compiler: `apt-get install gcc libc6-dev`")
-        build = subprocess.run(
-            [
-                *(compiler, "-std=c11", "-D_GNU_SOURCE", "-O2"),
-                *("-o", env.work / "floor", BENCH / "floor.c"),
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if build.returncode != 0:
-            raise Missing(f"floor.c does not compile: {build.stderr}")
+        compiled(env, "floor")
 
     def command(
         self, env: Environment, kind: str, port: int, cores: int
