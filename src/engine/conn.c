@@ -19,9 +19,9 @@
 
 #define WATCHED (EPOLLIN | EPOLLRDHUP | EPOLLET)
 #define LINGER_MS 3000
-#define LINGER_MAX_BYTES (1 << 20)   /* then the peer gets its reset */
+#define LINGER_MAX_BYTES (1 << 20)    /* then the peer gets its reset */
 #define DISCARD_MAX_BYTES (256 << 10) /* of a body that nobody read */
-#define READS_PER_EVENT 16           /* then others have their turn */
+#define READS_PER_EVENT 16            /* then others have their turn */
 
 /* --- deadlines -------------------------------------------------------- */
 
@@ -53,9 +53,9 @@ gl_conn_set_write_deadline(struct gl_conn *conn)
 static bool
 peer_took_bytes(struct gl_conn *conn)
 {
-    bool writing = conn->state == GL_CONN_FLUSH || conn->flushing ||
-                   (conn->state == GL_CONN_BUSY &&
-                    conn->request->writer != NULL);
+    bool writing =
+        conn->state == GL_CONN_FLUSH || conn->flushing ||
+        (conn->state == GL_CONN_BUSY && conn->request->writer != NULL);
     int before = conn->unsent;
 
     if (!writing || gl_sock_unsent(conn->watch.fd) >= before) {
@@ -139,11 +139,8 @@ linger(struct gl_conn *conn)
     gl_engine_continue_later(e, conn);
 }
 
-/* Sends conn->out on.  Within write_timeout_ms the peer must take a byte of
- * it: nothing else that it does moves that deadline.  Returns what
- * gl_conn_flush does. */
-static int
-flush_in_time(struct gl_conn *conn)
+int
+gl_conn_flush_in_time(struct gl_conn *conn)
 {
     size_t before = gl_buf_len(&conn->out);
     int error = gl_conn_flush(conn);
@@ -163,10 +160,10 @@ gl_conn_end(struct gl_conn *conn)
 
     /* Closing with unread bytes sends a reset, which may overtake and
      * destroy the answer (RFC 9112, section 9.6). */
-    conn->linger = conn->linger || gl_buf_len(&conn->in) > 0 ||
-                   conn->readable;
+    conn->linger =
+        conn->linger || gl_buf_len(&conn->in) > 0 || conn->readable;
     conn->state = GL_CONN_FLUSH;
-    error = conn->reset ? -ECONNRESET : flush_in_time(conn);
+    error = conn->reset ? -ECONNRESET : gl_conn_flush_in_time(conn);
     if (error == -EAGAIN) {
         return; /* continued when the socket takes bytes */
     }
@@ -445,10 +442,9 @@ receive_and_parse(struct gl_conn *conn)
         refuse(conn, 503, false);
         return false;
     }
-    return parse(conn,
-                 (struct gl_str){gl_buf_data(&conn->in),
-                                 gl_buf_len(&conn->in)},
-                 false);
+    return parse(
+        conn, (struct gl_str){gl_buf_data(&conn->in), gl_buf_len(&conn->in)},
+        false);
 }
 
 /* IDLE and HEAD: looks for the next request. */
@@ -458,7 +454,7 @@ look_for_request(struct gl_conn *conn)
     bool more = true;
 
     if (gl_buf_len(&conn->out) > 0) {
-        int error = flush_in_time(conn);
+        int error = gl_conn_flush_in_time(conn);
 
         if (error == -EAGAIN) {
             return; /* a peer that takes no answers asks nothing more */
@@ -471,10 +467,10 @@ look_for_request(struct gl_conn *conn)
                              conn->engine->options.keepalive_timeout_ms);
     }
     if (conn->state == GL_CONN_IDLE && gl_buf_len(&conn->in) > 0) {
-        more = parse(conn,
-                     (struct gl_str){gl_buf_data(&conn->in),
-                                     gl_buf_len(&conn->in)},
-                     false);
+        more = parse(
+            conn,
+            (struct gl_str){gl_buf_data(&conn->in), gl_buf_len(&conn->in)},
+            false);
     }
     for (int i = 0; more && i < READS_PER_EVENT; i++) {
         more = receive_and_parse(conn);
@@ -583,6 +579,27 @@ drop_input(struct gl_conn *conn)
     gl_engine_continue_later(conn->engine, conn);
 }
 
+static void
+wake(struct gl_waiter **slot, int result)
+{
+    struct gl_waiter *waiter = *slot;
+
+    if (waiter != NULL) {
+        *slot = NULL;
+        waiter->wake(waiter, result); /* may end the request */
+    }
+}
+
+/* BUSY with another protocol: the bytes for which its reader waits were
+ * announced before it waited. */
+static void
+wake_upgraded(struct gl_conn *conn)
+{
+    if (conn->request->upgraded) {
+        wake(&conn->request->reader, conn->reset ? -ECONNRESET : 0);
+    }
+}
+
 void
 gl_conn_continue(struct gl_conn *conn)
 {
@@ -604,25 +621,16 @@ gl_conn_continue(struct gl_conn *conn)
     case GL_CONN_LINGER:
         drop_input(conn);
         break;
+    case GL_CONN_BUSY: /* the owner reads */
+        wake_upgraded(conn);
+        break;
     case GL_CONN_QUEUED: /* not read: its bytes wait in the kernel */
-    case GL_CONN_BUSY:   /* the owner reads */
     case GL_CONN_CLOSED:
         break;
     }
 }
 
 /* --- events ----------------------------------------------------------- */
-
-static void
-wake(struct gl_waiter **slot, int result)
-{
-    struct gl_waiter *waiter = *slot;
-
-    if (waiter != NULL) {
-        *slot = NULL;
-        waiter->wake(waiter, result); /* may end the request */
-    }
-}
 
 /* Tells the owner of a running request what happened to its connection. */
 static void
@@ -660,7 +668,9 @@ conn_ready(struct gl_watch *watch, uint32_t events)
     }
     if (conn->state == GL_CONN_BUSY) {
         if ((events & EPOLLOUT) && gl_buf_len(&conn->out) > 0) {
-            (void)gl_conn_flush(conn); /* a failure is noted as a reset */
+            /* A failure is noted as a reset. */
+            (void)(conn->request->upgraded ? gl_conn_flush_in_time(conn)
+                                           : gl_conn_flush(conn));
         }
         busy_event(conn, events,
                    (conn->reset && !was_reset) ||
@@ -676,10 +686,13 @@ busy_deadline(struct gl_conn *conn)
     struct gl_request *req = conn->request;
 
     gl_conn_clear_deadline(conn);
-    if (req->writer != NULL) {
+    if (req->writer != NULL || conn->flushing) {
         conn->reset = true; /* the answer can't be completed any more */
         wake(&req->writer, -ETIMEDOUT);
-    } else {
+        if (conn->request == req && req->upgraded) {
+            wake(&req->reader, -ECONNRESET);
+        }
+    } else if (!req->upgraded) { /* else that of a write that is over */
         wake(&req->reader, -ETIMEDOUT);
     }
 }

@@ -37,28 +37,28 @@ enum gl_conn_state {
 
 struct gl_conn {
     struct gl_watch watch;
-    struct gl_timer timer;   /* re-armed lazily: see deadline_ms */
-    uint64_t deadline_ms;    /* GL_TIMERS_NEVER: none */
-    struct gl_engine *engine;               /* borrowed */
-    const struct gl_transport *transport;   /* borrowed, const */
-    const struct gl_protocol *protocol;     /* borrowed, const */
-    const struct gl_listener *listener;     /* borrowed; may be NULL */
-    void *transport_state;                  /* the transport's */
-    struct gl_request *request;             /* owned; NULL: none */
-    struct gl_head *partial;                /* owned; while in HEAD */
-    struct gl_buf in;        /* received, not yet used */
-    struct gl_buf out;       /* to be sent before anything else */
-    struct gl_list link;     /* in the engine's list of connections */
-    struct gl_list pending;  /* in the list of those to be continued */
-    int unsent;              /* in the kernel when the write deadline was
+    struct gl_timer timer;    /* re-armed lazily: see deadline_ms */
+    uint64_t deadline_ms;     /* GL_TIMERS_NEVER: none */
+    struct gl_engine *engine; /* borrowed */
+    const struct gl_transport *transport; /* borrowed, const */
+    const struct gl_protocol *protocol;   /* borrowed, const */
+    const struct gl_listener *listener;   /* borrowed; may be NULL */
+    void *transport_state;                /* the transport's */
+    struct gl_request *request;           /* owned; NULL: none */
+    struct gl_head *partial;              /* owned; while in HEAD */
+    struct gl_buf in;                     /* received, not yet used */
+    struct gl_buf out;      /* to be sent before anything else */
+    struct gl_list link;    /* in the engine's list of connections */
+    struct gl_list pending; /* in the list of those to be continued */
+    int unsent;             /* in the kernel when the write deadline was
                               * last moved: fewer later is progress */
-    uint64_t discarded;      /* bytes dropped in DISCARD or LINGER */
-    uint8_t state;           /* enum gl_conn_state */
-    bool readable;           /* the socket may hold unread bytes */
-    bool half_closed;        /* the peer ended its stream */
-    bool reset;              /* the connection is broken */
-    bool flushing;           /* the deadline is that of conn->out */
-    bool linger;             /* after FLUSH comes LINGER, not the end */
+    uint64_t discarded;     /* bytes dropped in DISCARD or LINGER */
+    uint8_t state;          /* enum gl_conn_state */
+    bool readable;          /* the socket may hold unread bytes */
+    bool half_closed;       /* the peer ended its stream */
+    bool reset;             /* the connection is broken */
+    bool flushing;          /* the deadline is that of conn->out */
+    bool linger;            /* after FLUSH comes LINGER, not the end */
     struct gl_peer peer;
 };
 

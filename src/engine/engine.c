@@ -127,8 +127,7 @@ open_descriptors(struct gl_engine *e)
 int
 gl_engine_new(const struct gl_engine_ops *ops, void *owner,
               const struct gl_options *options, const struct gl_log *log,
-              struct gl_access_log *access_log,
-              struct gl_engine **ret_engine)
+              struct gl_access_log *access_log, struct gl_engine **ret_engine)
 {
     struct gl_engine *e = calloc(1, sizeof(*e));
     int error = -ENOMEM;
@@ -199,10 +198,11 @@ gl_engine_free(struct gl_engine *e)
     }
     assert(!e->in_turn && e->stats.running == 0);
     gl_engine_close_unused(e);
+    assert(gl_list_empty(&e->connections)); /* none runs without a slot */
     bury(e);
     while (!gl_list_empty(&e->listeners)) {
-        free_listener(GL_CONTAINER_OF(e->listeners.next, struct gl_listener,
-                                      link));
+        free_listener(
+            GL_CONTAINER_OF(e->listeners.next, struct gl_listener, link));
     }
     while ((link = gl_list_pop(&e->spares)) != NULL) {
         free(GL_CONTAINER_OF(link, struct gl_request, link));
@@ -344,8 +344,7 @@ static bool
 is_unsettled(const struct gl_engine *e)
 {
     return !gl_list_empty(&e->pending) ||
-           (!gl_list_empty(&e->queue) &&
-            e->stats.running < e->options.cores);
+           (!gl_list_empty(&e->queue) && e->stats.running < e->options.cores);
 }
 
 /* Nothing may come from outside to wake the loop for what is left. */
@@ -356,6 +355,21 @@ wake_loop(struct gl_engine *e)
 
     (void)timerfd_settime(e->timer_watch.fd, TFD_TIMER_ABSTIME, &now, NULL);
     e->timer_armed_ms = 0;
+}
+
+void
+gl_engine_wake(struct gl_engine *e)
+{
+    if (!e->in_turn && e->timer_armed_ms > 0) {
+        wake_loop(e);
+    }
+}
+
+void
+gl_engine_continue_soon(struct gl_engine *e, struct gl_conn *conn)
+{
+    gl_engine_continue_later(e, conn);
+    gl_engine_wake(e);
 }
 
 void

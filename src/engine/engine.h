@@ -48,20 +48,21 @@ struct gl_engine_ops {
 };
 
 struct gl_budget {
-    int events;    /* events after which a turn returns */
-    uint64_t ns;   /* time after which it returns */
+    int events;  /* events after which a turn returns */
+    uint64_t ns; /* time after which it returns */
 };
 /* 512 events or 0.5 ms: what keeps the loop's other callbacks prompt. */
 extern const struct gl_budget gl_budget_default;
 
 struct gl_engine_stats {
-    uint64_t accepted;    /* connections */
-    uint64_t requests;    /* that got a slot */
-    uint64_t refused;     /* answered by the engine with a 4xx or 5xx */
-    uint64_t queued;      /* that had to wait for a slot */
+    uint64_t accepted; /* connections */
+    uint64_t requests; /* that got a slot */
+    uint64_t refused;  /* answered by the engine with a 4xx or 5xx */
+    uint64_t queued;   /* that had to wait for a slot */
     uint64_t turns;
     uint32_t connections; /* open now */
-    uint32_t running;     /* slots in use now */
+    uint32_t running;     /* slots in use now (not: requests that gave
+                           * theirs back) */
     uint32_t waiting;     /* requests in the queue now */
 };
 
@@ -87,11 +88,11 @@ struct gl_listener {
  * engine's life, and so is access_log, which may be NULL.  Returns 0 or a
  * negative errno. */
 int gl_engine_new(const struct gl_engine_ops *ops, void *owner,
-                  const struct gl_options *options,
-                  const struct gl_log *log,
+                  const struct gl_options *options, const struct gl_log *log,
                   struct gl_access_log *access_log,
                   struct gl_engine **ret_engine);
-/* Closes all connections and frees the engine; no request may be running.
+/* Closes all connections and frees the engine; no request may be running,
+ * with a slot or without.
  * NULL is fine.  Not to be called inside a turn. */
 void gl_engine_free(struct gl_engine *e);
 

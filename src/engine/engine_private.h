@@ -14,10 +14,10 @@
 
 struct gl_engine {
     struct gl_poller poller;
-    struct gl_timers *timers;      /* owned */
-    struct gl_watch timer_watch;   /* of the timerfd, owned */
-    uint64_t timer_armed_ms;       /* what the timerfd is set to */
-    struct gl_watch member;        /* the loop's selector, borrowed fd */
+    struct gl_timers *timers;    /* owned */
+    struct gl_watch timer_watch; /* of the timerfd, owned */
+    uint64_t timer_armed_ms;     /* what the timerfd is set to */
+    struct gl_watch member;      /* the loop's selector, borrowed fd */
     bool member_ready;
     const struct gl_engine_ops *ops; /* borrowed */
     void *owner;                     /* borrowed */
@@ -48,12 +48,22 @@ struct gl_request *gl_engine_take_request(struct gl_engine *e);
 void gl_engine_give_request(struct gl_engine *e, struct gl_request *req);
 /* Has the connection continued when the engine settles. */
 void gl_engine_continue_later(struct gl_engine *e, struct gl_conn *conn);
+/* The same from any place: where no turn runs one is made to come. */
+void gl_engine_continue_soon(struct gl_engine *e, struct gl_conn *conn);
+/* Where no turn runs, makes one come.  At most one system call a turn. */
+void gl_engine_wake(struct gl_engine *e);
 
 /* Parts of a connection that request.c shares with conn.c. */
 
 /* Sends what is in conn->out.  Returns 0 when it is empty, -EAGAIN (the
  * watch then asks for EPOLLOUT), or -ECONNRESET. */
 int gl_conn_flush(struct gl_conn *conn);
+/* The same, and within write_timeout_ms the peer must take a byte: nothing
+ * else that it does moves that deadline. */
+int gl_conn_flush_in_time(struct gl_conn *conn);
+/* Receives up to n > 0 bytes of the peer's stream.  Returns how many, 0 at its
+ * end, -EAGAIN or -ECONNRESET. */
+ssize_t gl_conn_receive(struct gl_conn *conn, void *dst, size_t n);
 /* Asks for an event when the socket takes bytes again.  0 or -errno. */
 int gl_conn_want_write(struct gl_conn *conn);
 /* Ends the connection once conn->out has left; lingers where bytes of the

@@ -89,7 +89,11 @@ may_send(struct gl_conn *conn)
     if (conn->reset) {
         return -ECONNRESET;
     }
-    return gl_buf_len(&conn->out) > 0 ? gl_conn_flush(conn) : 0;
+    if (gl_buf_len(&conn->out) == 0) {
+        return 0;
+    }
+    return conn->request->upgraded ? gl_conn_flush_in_time(conn)
+                                   : gl_conn_flush(conn);
 }
 
 ssize_t
@@ -117,6 +121,10 @@ gl_request_send(struct gl_request *req, const struct iovec *iov, int count,
             return -ECONNRESET;
         }
         taken = error == 0 ? total : taken;
+        if (error == 0 && req->upgraded) {
+            (void)gl_conn_flush_in_time(
+                conn); /* nobody waits: its deadline */
+        }
     }
     req->sent_bytes += taken;
     return taken > 0 || total == 0 ? (ssize_t)taken : -EAGAIN;
@@ -186,8 +194,8 @@ decode(struct gl_request *req, struct gl_str *in, char *dst, size_t room)
     while (moved < room && !req->body_done) {
         size_t n = in->n < room - moved ? in->n : room - moved;
         struct gl_str piece = {in->p, n}, data;
-        enum gl_chunk_event ev = req->conn->protocol->body(req, &piece,
-                                                           &data);
+        enum gl_chunk_event ev =
+            req->conn->protocol->body(req, &piece, &data);
 
         (void)gl_str_take(in, n - piece.n);
         if (ev == GL_CHUNK_BAD) {
@@ -198,8 +206,8 @@ decode(struct gl_request *req, struct gl_str *in, char *dst, size_t room)
             moved += data.n;
         }
         /* A known length says by itself that nothing follows. */
-        req->body_done = ev == GL_CHUNK_END ||
-                         (!req->body_chunked && req->body_left == 0);
+        req->body_done =
+            ev == GL_CHUNK_END || (!req->body_chunked && req->body_left == 0);
         if (ev == GL_CHUNK_MORE && in->n == 0) {
             break;
         }
@@ -219,18 +227,28 @@ read_buffered(struct gl_request *req, char *dst, size_t room)
     return moved;
 }
 
-/* Records what a recv() told about the connection.  Returns n, -EAGAIN, or
- * -ECONNRESET at the end of the stream. */
-static ssize_t
-note_received(struct gl_conn *conn, ssize_t n, bool drained)
+ssize_t
+gl_conn_receive(struct gl_conn *conn, void *dst, size_t n)
 {
-    conn->readable = n > 0 && !drained;
-    if (n == -EAGAIN || n > 0) {
-        return n;
+    bool drained = false;
+    ssize_t got = conn->transport->recv(conn, dst, n, &drained);
+
+    conn->readable = got > 0 && !drained;
+    if (got == -EAGAIN || got > 0) {
+        return got;
     }
     conn->half_closed = true;
-    conn->reset |= n < 0;
-    return -ECONNRESET;
+    conn->reset |= got < 0;
+    return got == 0 ? 0 : -ECONNRESET;
+}
+
+/* The same for a body, within which the stream must not end. */
+static ssize_t
+receive_body(struct gl_conn *conn, void *dst, size_t n)
+{
+    ssize_t got = gl_conn_receive(conn, dst, n);
+
+    return got == 0 ? -ECONNRESET : got;
 }
 
 /* A body of known length goes straight to where it is wanted. */
@@ -239,10 +257,8 @@ receive_plain(struct gl_request *req, char *dst, size_t room)
 {
     struct gl_conn *conn = req->conn;
     size_t want = req->body_left < room ? (size_t)req->body_left : room;
-    bool drained = false;
-    ssize_t n = conn->transport->recv(conn, dst, want, &drained);
+    ssize_t n = receive_body(conn, dst, want);
 
-    n = note_received(conn, n, drained);
     if (n > 0) {
         req->body_left -= (uint64_t)n;
         req->body_done = req->body_left == 0;
@@ -258,12 +274,10 @@ receive_framed(struct gl_request *req, char *dst, size_t room)
     size_t want = room < GL_SCRATCH_BYTES - CHUNK_FRAMING_BYTES
                       ? room + CHUNK_FRAMING_BYTES
                       : GL_SCRATCH_BYTES;
-    bool drained = false;
-    ssize_t n = conn->transport->recv(conn, e->scratch, want, &drained);
+    ssize_t n = receive_body(conn, e->scratch, want);
     ssize_t moved;
     struct gl_str in;
 
-    n = note_received(conn, n, drained);
     if (n < 0) {
         return n;
     }
@@ -288,6 +302,27 @@ invite(struct gl_request *req)
     (void)gl_conn_flush(conn);
 }
 
+/* The peer's bytes as they are: those that came with the head first. */
+static ssize_t
+read_stream(struct gl_conn *conn, void *dst, size_t room)
+{
+    size_t n = gl_buf_len(&conn->in);
+
+    if (n > 0) {
+        n = n < room ? n : room;
+        memcpy(dst, gl_buf_data(&conn->in), n);
+        gl_buf_consume(&conn->in, n);
+        return (ssize_t)n;
+    }
+    if (conn->reset) {
+        return -ECONNRESET;
+    }
+    if (!conn->readable) {
+        return conn->half_closed ? 0 : -EAGAIN;
+    }
+    return gl_conn_receive(conn, dst, room);
+}
+
 ssize_t
 gl_request_read(struct gl_request *req, void *dst, size_t n)
 {
@@ -296,6 +331,9 @@ gl_request_read(struct gl_request *req, void *dst, size_t n)
     ssize_t moved = 0;
 
     assert(n > 0);
+    if (req->upgraded) {
+        return read_stream(conn, dst, n);
+    }
     while (moved == 0 && !req->body_done) {
         if (gl_buf_len(&conn->in) > 0) {
             moved = read_buffered(req, dst, n);
@@ -334,11 +372,49 @@ gl_request_wait_read(struct gl_request *req, struct gl_waiter *waiter)
     if (req->reader != NULL) {
         return -EBUSY;
     }
-    gl_conn_set_deadline(conn, conn->engine->options.body_timeout_ms);
+    if (!req->upgraded) {
+        gl_conn_set_deadline(conn, conn->engine->options.body_timeout_ms);
+    } else if (gl_buf_len(&conn->in) > 0 || conn->readable ||
+               conn->half_closed) {
+        gl_engine_continue_soon(conn->engine, conn);
+    }
     return wait_at(conn, &req->reader, waiter);
 }
 
 /* --- state and end ---------------------------------------------------- */
+
+int
+gl_request_upgrade(struct gl_request *req)
+{
+    if (!req->body_done) {
+        return -EBUSY;
+    }
+    req->upgraded = true;
+    req->keep_alive = false;
+    req->peer_keeps = true; /* it may be sending when we close */
+    gl_conn_clear_deadline(req->conn);
+    if (gl_buf_len(&req->conn->out) > 0) {      /* of the 101 */
+        (void)gl_conn_flush_in_time(req->conn); /* notes a failure itself */
+    }
+    return 0;
+}
+
+static void
+give_slot_back(struct gl_request *req)
+{
+    if (!req->slotless) {
+        req->slotless = true;
+        req->conn->engine->stats.running--;
+    }
+}
+
+void
+gl_request_release_slot(struct gl_request *req)
+{
+    assert(!req->slotless);
+    give_slot_back(req);
+    gl_engine_wake(req->conn->engine); /* for who waits for it */
+}
 
 void
 gl_request_forget(struct gl_request *req, struct gl_waiter *waiter)
@@ -402,8 +478,9 @@ gl_request_finish(struct gl_request *req, bool keep)
 
     assert(conn->state == GL_CONN_BUSY && conn->request == req);
     assert(req->reader == NULL && req->writer == NULL);
-    e->stats.running--;
+    give_slot_back(req);
     gl_conn_clear_deadline(conn);
+    conn->flushing = false; /* what ends the connection has its own time */
     keep = keep && req->keep_alive && !conn->reset;
     if (keep && !req->body_done) {
         conn->state = GL_CONN_DISCARD; /* which needs the request */

@@ -27,6 +27,7 @@ struct gl_conn;
  * peer is gone) or -ETIMEDOUT. */
 struct gl_waiter {
     void (*wake)(struct gl_waiter *self, int result);
+    struct gl_waiter *next; /* private to who keeps several in line */
 };
 
 struct gl_request {
@@ -34,7 +35,7 @@ struct gl_request {
     struct gl_list link;  /* in the queue, while it waits for a slot */
     const char *bytes;    /* of the head; see ops->start */
     const struct gl_head *head;
-    char *kept_bytes;          /* owned copies, while queued */
+    char *kept_bytes; /* owned copies, while queued */
     struct gl_head *kept_head;
     struct gl_waiter *reader; /* borrowed; who waits for the body */
     struct gl_waiter *writer; /* borrowed; who waits to write */
@@ -42,24 +43,28 @@ struct gl_request {
     uint64_t body_left;       /* without chunked: bytes not yet taken */
     uint64_t body_bytes;      /* taken so far */
     struct gl_chunked chunked;
-    uint64_t sent_bytes;      /* of the answer, head included */
-    uint64_t started_ns;      /* CLOCK_MONOTONIC, when the head was whole */
+    uint64_t sent_bytes; /* of the answer, head included */
+    uint64_t started_ns; /* CLOCK_MONOTONIC, when the head was whole */
     bool body_chunked;
     bool body_done;
     bool invite;     /* the peer waits for a 100 (Continue) */
     bool head_only;  /* the method is HEAD */
     bool peer_keeps; /* the peer may send more after this request */
     bool keep_alive; /* the peer's wish and ours; may be cleared */
+    bool upgraded;   /* the connection carries another protocol */
+    bool slotless;   /* its slot was given back already */
     uint8_t minor;   /* HTTP/1.minor */
 };
 
 /* Moves up to n > 0 bytes of the body to dst.  Returns the bytes moved; 0 at
  * the end of the body; -EAGAIN; -ECONNRESET (the peer left early); -EBADMSG
- * (malformed: 400); -EMSGSIZE (over body_max_bytes: 413). */
+ * (malformed: 400); -EMSGSIZE (over body_max_bytes: 413).  After an upgrade:
+ * of the peer's stream, 0 at its orderly end, -EAGAIN, or -ECONNRESET. */
 ssize_t gl_request_read(struct gl_request *req, void *dst, size_t n);
 /* Wakes `waiter` when reading is worth trying or body_timeout_ms passed
  * without a byte.  Returns 0, or a negative errno such as -EBUSY if another
- * one waits. */
+ * one waits.  After an upgrade there is no deadline, and what came already
+ * wakes it when the engine settles next. */
 int gl_request_wait_read(struct gl_request *req, struct gl_waiter *waiter);
 /* Sends bytes of the answer.  Returns how many were taken (fewer than all:
  * wait and call again with the rest), -EAGAIN for none, or -ECONNRESET and
@@ -74,6 +79,14 @@ ssize_t gl_request_sendfile(struct gl_request *req, int file_fd,
 /* Wakes `waiter` when sending is worth trying or write_timeout_ms passed
  * without progress.  Returns 0, or a negative errno such as -EBUSY. */
 int gl_request_wait_write(struct gl_request *req, struct gl_waiter *waiter);
+/* From now on the connection carries another protocol: gl_request_read gives
+ * the peer's bytes as they are, without bound, only a waiting writer has a
+ * deadline, and gl_request_finish closes.  To be called when the 101 was
+ * handed to gl_request_send.  Returns 0, or -EBUSY while a body is unread. */
+int gl_request_upgrade(struct gl_request *req);
+/* Gives the request's slot back while the request goes on, once: another
+ * request may start in it, from the engine's next settle on. */
+void gl_request_release_slot(struct gl_request *req);
 /* Forgets a waiter that was not woken; harmless otherwise. */
 void gl_request_forget(struct gl_request *req, struct gl_waiter *waiter);
 /* Whether the peer half-closed or reset the connection, as far as known. */
@@ -89,9 +102,9 @@ void *gl_request_listener_user(const struct gl_request *req);
 bool gl_request_has_sendfile(const struct gl_request *req);
 /* The request's descriptor (borrowed). */
 int gl_request_fd(const struct gl_request *req);
-/* Ends the request and frees its slot.  With keep and the peer's consent the
- * connection serves on; else it is closed after what was sent has left.  No
- * waiter may be left; req is invalid afterwards. */
+/* Ends the request and frees its slot, if it still has one.  With keep and
+ * the peer's consent the connection serves on; else it is closed after what
+ * was sent has left.  No waiter may be left; req is invalid afterwards. */
 void gl_request_finish(struct gl_request *req, bool keep);
 
 #define GL_OUTPUT_REST_BYTES 65536

@@ -332,7 +332,7 @@ ignore_wake(struct gl_waiter *self, int result)
 static void
 test_one_waiter_each(void)
 {
-    struct gl_waiter other = {ignore_wake};
+    struct gl_waiter other = {.wake = ignore_wake};
     struct rig rig;
     struct rig_peer peer;
     struct rig_exchange *x;
