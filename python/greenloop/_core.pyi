@@ -7,9 +7,11 @@ which a test compares.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from types import ModuleType
 from typing import Any, TypeVar, final
 
 __version__: str
+_uwsgi: ModuleType
 
 _T = TypeVar("_T")
 

@@ -17,6 +17,7 @@ import difflib
 import enum
 import functools
 import math
+import os
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -67,6 +68,9 @@ class Settings:
     graceful_timeout: float = 30.0
     backlog: int = 1024
     engine: dict[str, int] = dataclasses.field(default_factory=dict)
+    opt: dict[str, Any] = dataclasses.field(
+        default_factory=dict, compare=False
+    )
     access_log: bool = True
     access_log_format: str = "uwsgi"
     logto: str | None = None
@@ -656,7 +660,7 @@ def _nearest(name: str) -> str | None:
 
 
 def parse(
-    found: Iterable[tuple[Option, str | None]], prog: str = "greenloop"
+    found: Sequence[tuple[Option, str | None]], prog: str = "greenloop"
 ) -> Settings:
     """Turns what scan() found into Settings; UsageError if it cannot be."""
     fields: dict[str, Any] = {"http_sockets": [], "engine": {}, "prog": prog}
@@ -672,9 +676,30 @@ def parse(
             fields[option.field] = value
     cores = engine_rows()["cores"]["initial"]
     fields["cores"] = fields["engine"].get("cores", cores)
+    fields["opt"] = _as_given(found)
     settings = Settings(**fields)
     _check(settings)
     return settings
+
+
+def _as_given(
+    found: Iterable[tuple[Option, str | None]],
+) -> dict[str, bytes | bool | list[bytes]]:
+    """The command line as `uwsgi.opt` shows it to applications."""
+    shown: dict[str, bytes | bool | list[bytes]] = {}
+    for option, text in found:
+        if text is None:
+            shown[option.name] = True
+            continue
+        value = os.fsencode(text)
+        before = shown.get(option.name)
+        if isinstance(before, list):
+            before.append(value)
+        elif isinstance(before, bytes):
+            shown[option.name] = [before, value]
+        else:
+            shown[option.name] = value
+    return shown
 
 
 def _check(settings: Settings) -> None:

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from greenloop import _core, addresses, mounts
-from greenloop.compat import asyncio_patch
+from greenloop.compat import asyncio_patch, uwsgi_module
 
 __all__ = ["Server", "start_server"]
 
@@ -185,7 +185,8 @@ async def start_server(
     cores             concurrent requests; more wait their turn
     backlog           connections that the kernel keeps until they are accepted
     patch             also replace asyncio.run() and its kind in this process,
-                      so that they work inside of requests
+                      so that they work inside of requests, and make
+                      `import uwsgi` work
     running_loop      "hidden": requests see no running loop, as synchronous
                       code should; "visible": they see this one
     graceful_timeout  seconds that close() leaves to running requests
@@ -206,6 +207,8 @@ async def start_server(
         asyncio_patch.install()
     sockets = _listen(address, backlog)
     try:
+        if patch:
+            uwsgi_module.install(sockets, limits)
         return Server(
             loop,
             [("", app)],

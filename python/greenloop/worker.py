@@ -24,7 +24,7 @@ from types import FrameType
 from typing import Any
 
 from greenloop import addresses, loader, mounts
-from greenloop.compat import asyncio_patch
+from greenloop.compat import asyncio_patch, uwsgi_module
 from greenloop.options import Settings
 from greenloop.server import Server
 
@@ -53,6 +53,7 @@ def run(settings: Settings) -> int:
     try:
         loop = _new_loop(settings.loop)
         asyncio_patch.install()
+        uwsgi_module.install(sockets, settings.engine, settings.opt)
         apps = loader.load_applications(settings)
         _settle_the_collector(settings.cores)
         return _Worker(settings, loop, apps, sockets).run()

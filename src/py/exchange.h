@@ -24,6 +24,7 @@ typedef struct {
     struct gl_core *core;    /* borrowed; NULL once the request ended */
     struct gl_request *req;  /* borrowed; NULL once the request ended */
     PyObject *method, *uri;  /* strong str; for logs */
+    PyObject *environ;       /* borrowed, while the application runs; NULL */
     PyObject *referer, *agent; /* strong str or NULL; for the access log */
     char *head;              /* owned: the answer's head so far */
     size_t head_n, head_cap;
@@ -105,7 +106,10 @@ PyObject *gl_file_wrapper_file(PyObject *wrapper);
 /* Makes a kit with a fresh exchange; all or nothing.  0 or -1. */
 int gl_kit_init(struct gl_kit *kit, struct gl_state *st);
 void gl_kit_clear(struct gl_kit *kit);
-/* Nobody but the kit holds any of its objects. */
+/* A handle of `type` on the exchange, which cannot be called; a new reference
+ * or NULL. */
+PyObject *gl_handle_new(PyTypeObject *type, GlExchange *x);
+/* Nobody but the kit holds any of its objects, or the exchange. */
 bool gl_kit_is_private(const struct gl_kit *kit);
 
 /* --- environ.c --- */

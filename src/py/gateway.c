@@ -56,6 +56,7 @@ begin(GlExchange *x, struct gl_core *core)
     x->length = x->body_sent = x->since_ns = 0;
     x->fields = x->vars = x->vars_bytes = 0;
     x->status = x->refusal = 0;
+    x->environ = NULL;
     x->started = x->head_sent = x->has_length = x->has_date = false;
     x->has_server = x->wants_close = x->chunked = x->no_body = false;
     x->fileno_given = false;
@@ -464,7 +465,9 @@ gl_gateway_serve(struct gl_core *core)
     begin(kit->x, core);
     env = gl_environ_new(kit->x, entrance->environ, kit);
     if (env != NULL) {
+        kit->x->environ = env;
         exchange(kit->x, engine, env, kit);
+        kit->x->environ = NULL;
         Py_DECREF(env);
     } else {
         fail(kit->x);

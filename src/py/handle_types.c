@@ -14,6 +14,7 @@
 #include <structmember.h>
 
 #define FAIR_NS 2000000 /* of moving bytes without a wait */
+#define KIT_HANDLES 4   /* of a kit on its exchange */
 
 /* --- the exchange itself ---------------------------------------------- */
 
@@ -289,8 +290,12 @@ gl_handle_types_init(PyObject *module, struct gl_state *st)
     st->departed_type = make_handle_type(
         module, "greenloop._core.ClientDisconnected",
         "Whether the client closed, or half-closed, its connection.");
+    st->request_context_type = make_handle_type(
+        module, "uwsgi.RequestContext",
+        "A request, as uwsgi.request_context() gives it.");
     return st->exchange_type != NULL && st->start_response_type != NULL &&
-                   st->write_type != NULL && st->departed_type != NULL
+                   st->write_type != NULL && st->departed_type != NULL &&
+                   st->request_context_type != NULL
                ? 0
                : -1;
 }
@@ -307,6 +312,12 @@ new_handle(PyTypeObject *type, GlExchange *x, vectorcallfunc call)
         handle->vectorcall = call;
     }
     return (PyObject *)handle;
+}
+
+PyObject *
+gl_handle_new(PyTypeObject *type, GlExchange *x)
+{
+    return new_handle(type, x, NULL);
 }
 
 static PyObject *
@@ -357,7 +368,8 @@ gl_kit_clear(struct gl_kit *kit)
 bool
 gl_kit_is_private(const struct gl_kit *kit)
 {
-    return Py_REFCNT(kit->start_response) == 1 &&
+    return Py_REFCNT((PyObject *)kit->x) == KIT_HANDLES + 1 &&
+           Py_REFCNT(kit->start_response) == 1 &&
            Py_REFCNT(kit->write) == 1 && Py_REFCNT(kit->departed) == 1 &&
            Py_REFCNT(kit->input) == 1;
 }

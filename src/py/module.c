@@ -9,6 +9,7 @@
 #include "py/engine_type.h"
 #include "py/exchange.h"
 #include "py/state.h"
+#include "py/uwsgi_api.h"
 
 PyMODINIT_FUNC PyInit__core(void);
 
@@ -169,7 +170,11 @@ core_exec(PyObject *module)
         gl_file_wrapper_type_init(module, st) < 0 ||
         gl_handle_types_init(module, st) < 0 ||
         gl_input_type_init(module, st) < 0 || gl_api_init(module, st) < 0 ||
-        gl_engine_type_init(module, st) < 0) {
+        gl_engine_type_init(module, st) < 0 ||
+        gl_uwsgi_module_new(module, st) < 0) {
+        return -1;
+    }
+    if (PyModule_AddObjectRef(module, "_uwsgi", st->uwsgi_module) < 0) {
         return -1;
     }
     return PyModule_AddStringConstant(module, "__version__", GL_VERSION);

@@ -76,6 +76,7 @@ struct gl_state {
     PyTypeObject *exchange_type;
     PyTypeObject *file_wrapper_type;
     PyTypeObject *input_type;
+    PyTypeObject *request_context_type;
     PyTypeObject *start_response_type;
     PyTypeObject *visible_type;
     PyTypeObject *waker_type;
@@ -99,6 +100,7 @@ struct gl_state {
     /* the environ keys of known fields, by id; NULL where there is none */
     PyObject *field_keys[GL_FIELD_COUNT];
     PyObject *key_cache[GL_KEY_SLOTS];
+    PyObject *uwsgi_module; /* what applications import as uwsgi */
     PyObject *empty_tuple;
     PyObject *empty_bytes;
 #define GL_NAME_MEMBER(member, text) PyObject *s_##member;

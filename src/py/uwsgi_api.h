@@ -1,0 +1,31 @@
+/* uwsgi_api.h - the module `uwsgi` that applications import: its parts.
+ *
+ * Its functions get the module as `self`.  Those that are bound to a request
+ * find it with gl_uwsgi_exchange(); each of them takes request_context= as a
+ * keyword.  docs/uwsgi-module.md lists every name.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef GL_PY_UWSGI_API_H
+#define GL_PY_UWSGI_API_H
+
+#include "py/exchange.h"
+
+/* Makes the module (st->uwsgi_module), for the exec of `core_module`, which
+ * it keeps.  Nothing imports it yet: see compat/uwsgi_module.py.  0 or -1. */
+int gl_uwsgi_module_new(PyObject *core_module, struct gl_state *st);
+
+/* The state behind the module `uwsgi`. */
+struct gl_state *gl_uwsgi_state(PyObject *module);
+
+/* The exchange of the request whose greenlets run now or, with a context of
+ * uwsgi.request_context() that is not None, of that one's request.  Borrowed,
+ * with a live request; NULL with SystemError outside of a request, TypeError
+ * for another object, RuntimeError for a request that ended or is another
+ * thread's. */
+GlExchange *gl_uwsgi_exchange(PyObject *module, PyObject *request_context);
+
+/* Its functions, by file. */
+extern PyMethodDef gl_uwsgi_request_methods[]; /* uwsgi_request.c */
+
+#endif
