@@ -172,15 +172,13 @@ combined_line(struct gl_access_log *log, const struct gl_access_entry *e,
         uri[TEXT_BYTES], protocol[TEXT_BYTES], referer[TEXT_BYTES],
         agent[TEXT_BYTES];
 
-    return snprintf(line, LINE_BYTES,
-                    "%s - %s [%s] \"%s %s %s\" %d %llu \"%s\" \"%s\"\n",
-                    shown(peer, e->peer, DASH), shown(user, e->user, DASH),
-                    stamp(log), shown(method, e->method, DASH),
-                    shown(uri, e->uri, DASH),
-                    shown(protocol, e->protocol, DASH), e->status,
-                    (unsigned long long)e->body_bytes,
-                    shown(referer, e->referer, DASH),
-                    shown(agent, e->user_agent, DASH));
+    return snprintf(
+        line, LINE_BYTES, "%s - %s [%s] \"%s %s %s\" %d %llu \"%s\" \"%s\"\n",
+        shown(peer, e->peer, DASH), shown(user, e->user, DASH), stamp(log),
+        shown(method, e->method, DASH), shown(uri, e->uri, DASH),
+        shown(protocol, e->protocol, DASH), e->status,
+        (unsigned long long)e->body_bytes, shown(referer, e->referer, DASH),
+        shown(agent, e->user_agent, DASH));
 }
 
 void

@@ -32,13 +32,13 @@ struct gl_access_entry {
     struct gl_str protocol;
     struct gl_str referer;
     struct gl_str user_agent;
-    uint32_t vars;         /* entries of the environ that came from outside */
-    uint32_t vars_bytes;   /* of the request head */
-    uint64_t body_bytes;   /* sent, without the head */
-    uint32_t head_bytes;   /* sent */
+    uint32_t vars;       /* entries of the environ that came from outside */
+    uint32_t vars_bytes; /* of the request head */
+    uint64_t body_bytes; /* sent, without the head */
+    uint32_t head_bytes; /* sent */
     uint32_t head_fields;
-    uint32_t micros;       /* from the whole head to the end */
-    uint32_t switches;     /* times the request gave control to the hub, +1 */
+    uint32_t micros;   /* from the whole head to the end */
+    uint32_t switches; /* times the request gave control to the hub, +1 */
     uint32_t core;
     int status;
 };

@@ -150,6 +150,8 @@ gl_engine_new(const struct gl_engine_ops *ops, void *owner,
     gl_list_init(&e->deferred);
     gl_list_init(&e->queue);
     gl_list_init(&e->graveyard);
+    gl_list_init(&e->fd_watches);
+    gl_list_init(&e->fd_graveyard);
     gl_list_init(&e->spares);
     e->timers = gl_timers_new();
     if (e->timers != NULL) {
@@ -186,6 +188,7 @@ bury(struct gl_engine *e)
     while ((link = gl_list_pop(&e->graveyard)) != NULL) {
         gl_conn_free(GL_CONTAINER_OF(link, struct gl_conn, link));
     }
+    gl_fd_bury(e);
 }
 
 void
@@ -198,6 +201,7 @@ gl_engine_free(struct gl_engine *e)
     }
     assert(!e->in_turn && e->stats.running == 0);
     gl_engine_close_unused(e);
+    gl_fd_forget_all(e);
     assert(gl_list_empty(&e->connections)); /* none runs without a slot */
     bury(e);
     while (!gl_list_empty(&e->listeners)) {

@@ -31,7 +31,10 @@ struct gl_engine {
     struct gl_list deferred;    /* of struct gl_deferred */
     struct gl_list queue;       /* requests that wait for a slot */
     struct gl_list graveyard;   /* closed connections, freed in settle */
-    struct gl_list spares;      /* requests for reuse */
+    struct gl_list fd_watches;  /* of fd_wait.c */
+    struct gl_list
+        fd_graveyard;      /* ended ones, freed when the batch is over */
+    struct gl_list spares; /* requests for reuse */
     uint32_t spare_count;
     struct gl_engine_stats stats;
     struct gl_date date;
@@ -52,6 +55,11 @@ void gl_engine_continue_later(struct gl_engine *e, struct gl_conn *conn);
 void gl_engine_continue_soon(struct gl_engine *e, struct gl_conn *conn);
 /* Where no turn runs, makes one come.  At most one system call a turn. */
 void gl_engine_wake(struct gl_engine *e);
+
+/* Frees the watches of waits for descriptors that are over. */
+void gl_fd_bury(struct gl_engine *e);
+/* Ends every wait for a descriptor, waking nobody. */
+void gl_fd_forget_all(struct gl_engine *e);
 
 /* Parts of a connection that request.c shares with conn.c. */
 

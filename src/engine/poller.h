@@ -25,7 +25,7 @@ struct gl_watch {
 };
 
 struct gl_poller {
-    int fd;    /* the epoll set, owned; -1 when not made */
+    int fd;              /* the epoll set, owned; -1 when not made */
     unsigned char *mark; /* owned: a page that reads 1 in the process that
                           * made the set, and 0 in its children */
     struct epoll_event batch[GL_POLLER_BATCH];

@@ -41,8 +41,7 @@ struct gl_protocol {
     /* The interim answer that invites a body; may be empty. */
     struct gl_str invitation;
     /* Writes a whole answer that refuses a request; returns its length. */
-    size_t (*refusal)(char *dst, int status, const char *date,
-                      int head_only);
+    size_t (*refusal)(char *dst, int status, const char *date, int head_only);
 };
 
 extern const struct gl_protocol gl_protocol_http1;
