@@ -2,8 +2,8 @@
  *
  * Used by the C-only server, by the whole-connection fuzz target and by the
  * C tests: everything of the server but Python.  A body is read to its end
- * first, waiting for it where it has not arrived.  With a delay each request is
- * put aside for that long: what a parked one costs without Python.
+ * first, waiting for it where it has not arrived.  With a delay each request
+ * is put aside for that long: what a parked one costs without Python.
  *
  * SPDX-License-Identifier: MIT
  */

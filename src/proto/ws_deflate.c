@@ -308,7 +308,7 @@ gl_ws_deflate_negotiate(struct gl_str offers,
                         struct gl_ws_deflate *ret, char *dst)
 {
     struct answer answer = {dst, 0};
-    struct offer offer;
+    struct offer offer = {0};
 
     *ret = (struct gl_ws_deflate){0};
     if (!policy->on || !choose_offer(offers, &offer)) {

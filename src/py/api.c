@@ -21,11 +21,10 @@ is_bracketed(const struct gl_core *core)
     return core->pool->hub->current == core;
 }
 
-/* A coroutine that was started eagerly runs inside the request's greenlet:
- * parking it there would leave the loop believing that its task still runs.
- * 0, or -1 with RuntimeError.  Before Python 3.12 no task starts eagerly. */
-static int
-refuse_in_task(struct gl_state *st, struct gl_core *core, const char *what)
+/* Before Python 3.12 no task starts eagerly. */
+int
+gl_api_refuse_in_task(struct gl_state *st, struct gl_core *core,
+                      const char *what)
 {
 #if PY_VERSION_HEX >= 0x030C0000
     PyObject *task;
@@ -74,7 +73,7 @@ api_sleep(PyObject *module, PyObject *seconds)
     if (w == NULL) {
         return NULL;
     }
-    error = refuse_in_task(st, w->core, "greenloop.sleep()");
+    error = gl_api_refuse_in_task(st, w->core, "greenloop.sleep()");
     if (error == 0) {
         error = gl_wait_start_timer(w, ns);
     }
@@ -370,7 +369,7 @@ await_one(struct gl_state *st, struct gl_core *core, PyObject *awaitable,
     bool own = false;
     int outcome;
 
-    if (refuse_in_task(st, core, "greenloop.await_()") < 0) {
+    if (gl_api_refuse_in_task(st, core, "greenloop.await_()") < 0) {
         return NULL;
     }
     future = future_of(st, core, awaitable, &own);

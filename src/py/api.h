@@ -7,9 +7,17 @@
 
 #include "py/state.h"
 
+struct gl_core;
+
 /* Functions of the module: await_, sleep, in_request, request_loop. */
 extern PyMethodDef gl_api_methods[];
 /* Adds the types behind them.  0 or -1. */
 int gl_api_init(PyObject *module, struct gl_state *st);
+
+/* A coroutine that was started eagerly runs inside the request's greenlet:
+ * parking it there would leave the loop believing that its task still runs.
+ * 0, or -1 with RuntimeError. */
+int gl_api_refuse_in_task(struct gl_state *st, struct gl_core *core,
+                          const char *what);
 
 #endif

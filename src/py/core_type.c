@@ -143,7 +143,7 @@ core_switch(PyObject *self, PyObject *args, PyObject *kwargs)
     if (core == NULL) {
         return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
     }
-    if (gl_core_wait_of(core, self) != NULL) {
+    if (gl_core_is_closed(core, self)) {
         Py_RETURN_NONE; /* its park is owned by somebody else */
     }
     hub = core->pool->hub;

@@ -41,6 +41,26 @@ put_new(PyObject *env, PyObject *key, PyObject *value)
     return error;
 }
 
+/* How a request may wait for descriptors of its own. */
+static int
+put_waits(struct gl_state *st, PyObject *env)
+{
+    PyObject *functions = PyModule_GetDict(st->uwsgi_module); /* borrowed */
+    PyObject *wait_read = PyDict_GetItemString(functions, "wait_fd_read");
+    PyObject *wait_write = PyDict_GetItemString(functions, "wait_fd_write");
+
+    if (wait_read == NULL || wait_write == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "the module uwsgi is incomplete");
+        return -1;
+    }
+    return PyDict_SetItem(env, st->s_fdevent_readable, wait_read) == 0 &&
+                   PyDict_SetItem(env, st->s_fdevent_writable,
+                                  wait_write) == 0 &&
+                   PyDict_SetItem(env, st->s_fdevent_timeout, Py_None) == 0
+               ? 0
+               : -1;
+}
+
 static int
 put_constants(struct gl_state *st, PyObject *env, PyObject *errors)
 {
@@ -64,6 +84,9 @@ put_constants(struct gl_state *st, PyObject *env, PyObject *errors)
         PyDict_SetItemString(env, "uwsgi.version", version) == 0 &&
         PyDict_SetItemString(env, "uwsgi.node", node) == 0) {
         error = 0;
+    }
+    if (error == 0) {
+        error = put_waits(st, env);
     }
     Py_XDECREF(node);
     Py_XDECREF(version);

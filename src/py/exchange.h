@@ -31,6 +31,7 @@ typedef struct {
     uint64_t length;         /* Content-Length, if has_length */
     uint64_t body_sent;
     uint64_t since_ns; /* of running without a wait; 0: not looked at yet */
+    struct gl_uwsgi_request *uwsgi; /* owned by uwsgi_wait.c; NULL: none */
     uint32_t fields;
     uint32_t vars, vars_bytes;
     int status;
@@ -43,6 +44,7 @@ typedef struct {
     bool no_body; /* HEAD, 204, 304 */
     bool writing;
     bool fileno_given;
+    bool slept; /* in uwsgi.async_sleep(): the next suspend() is over */
 } GlExchange;
 
 /* What an application can hold of an exchange. */
@@ -72,7 +74,10 @@ struct gl_request *gl_exchange_request(GlExchange *x);
 /* Raises what a failed gl_request_read/send means; remembers the status that
  * it calls for.  Returns -1. */
 int gl_exchange_fail(GlExchange *x, int error);
-/* Parks until reading (or writing) the request is worth trying.  0 or -1. */
+/* Parks until reading (or writing) the request is worth trying, at most for
+ * timeout_ns (0: as the options say).  Only in the request's own greenlets:
+ * RuntimeError elsewhere.  0 or -1. */
+int gl_exchange_wait_for(GlExchange *x, bool for_write, uint64_t timeout_ns);
 int gl_exchange_wait(GlExchange *x, bool for_write);
 /* Lets others run when this request has moved bytes for long without a wait:
  * to be called after each piece.  0 or -1. */

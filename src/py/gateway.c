@@ -10,6 +10,7 @@
 #include "py/bridge.h"
 #include "py/exchange.h"
 #include "py/park.h"
+#include "py/uwsgi_api.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -59,7 +60,7 @@ begin(GlExchange *x, struct gl_core *core)
     x->environ = NULL;
     x->started = x->head_sent = x->has_length = x->has_date = false;
     x->has_server = x->wants_close = x->chunked = x->no_body = false;
-    x->fileno_given = false;
+    x->fileno_given = x->slept = false;
 }
 
 void
@@ -174,6 +175,9 @@ send_iterable(GlExchange *x, PyObject *result)
         Py_DECREF(item);
         if (x->head_sent && x->no_body) {
             break; /* HEAD: what would follow is of no use */
+        }
+        if (error == 0) {
+            error = gl_uwsgi_after_item(x);
         }
         if (error == 0) {
             error = gl_exchange_be_fair(x);
@@ -397,8 +401,10 @@ finish(GlExchange *x, struct gl_kit *kit)
     struct gl_core *core = x->core;
     struct gl_access_log *log = gl_engine_access_log(core->pool->engine);
     struct gl_request *req = x->req;
-    bool whole = !x->has_length || x->no_body || x->body_sent == x->length;
+    bool whole;
 
+    gl_core_end_waits(core); /* a greenlet of the request may wait for it */
+    whole = !x->has_length || x->no_body || x->body_sent == x->length;
     if (req != NULL) {
         if (x->fileno_given) {
             forget_descriptor(x);
@@ -406,6 +412,9 @@ finish(GlExchange *x, struct gl_kit *kit)
         if (log != NULL) {
             log_access(x, log);
         }
+    }
+    if (x->uwsgi != NULL) {
+        gl_uwsgi_request_free(x);
     }
     x->core = NULL;
     x->req = NULL;

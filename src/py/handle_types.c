@@ -106,16 +106,35 @@ register_wait(GlExchange *x, struct gl_wait *w, bool for_write)
     return error < 0 ? -1 : 0;
 }
 
-int
-gl_exchange_wait(GlExchange *x, bool for_write)
+/* The wait of a greenlet of the request.  Another's could outlive it. */
+static struct gl_wait *
+own_wait(GlExchange *x)
 {
     struct gl_wait *w = gl_wait_new(x->st, "waiting for the client");
+
+    if (w != NULL && w->core != x->core) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "only the greenlets of a request can wait for its "
+                        "client");
+        gl_wait_free(w);
+        w = NULL;
+    }
+    return w;
+}
+
+int
+gl_exchange_wait_for(GlExchange *x, bool for_write, uint64_t timeout_ns)
+{
+    struct gl_wait *w = own_wait(x);
     int error;
 
     if (w == NULL) {
         return -1;
     }
-    error = register_wait(x, w, for_write);
+    error = timeout_ns > 0 ? gl_wait_start_timer(w, timeout_ns) : 0;
+    if (error == 0) {
+        error = register_wait(x, w, for_write);
+    }
     if (error == 0) {
         error = gl_wait_park(w);
         if (error < 0 && x->req != NULL) {
@@ -134,6 +153,12 @@ gl_exchange_wait(GlExchange *x, bool for_write)
 }
 
 int
+gl_exchange_wait(GlExchange *x, bool for_write)
+{
+    return gl_exchange_wait_for(x, for_write, 0);
+}
+
+int
 gl_exchange_be_fair(GlExchange *x)
 {
     uint64_t now = gl_clock_ns();
@@ -145,6 +170,9 @@ gl_exchange_be_fair(GlExchange *x)
         return 0;
     }
     x->since_ns = 0;
+    if (gl_core_current(x->st) != x->core) {
+        return 0; /* a task that the request was handed to cannot park */
+    }
     if (gl_park_yield(x->st) < 0) {
         return -1;
     }

@@ -73,7 +73,8 @@ serve_transfer(struct gl_hub *hub)
     PyObject *answer, *result = NULL;
 
     hub->transfer = (struct gl_transfer){0};
-    if (core == NULL || !core->busy || gl_core_wait_of(core, t.target)) {
+    if (core == NULL || !core->busy ||
+        (t.args != NULL && gl_core_is_closed(core, t.target))) {
         answer = Py_NewRef(Py_None); /* it ended, or parked, meanwhile */
         gl_exc_clear(&t.exc);
     } else {
@@ -221,7 +222,7 @@ gl_wait_park(struct gl_wait *w)
         /* A switch from somewhere else is not what we wait for. */
         back = gl_bridge_switch(hub->greenlet, hub->st->empty_tuple, NULL);
         Py_XDECREF(back);
-    } while (back != NULL && !w->woken);
+    } while (back != NULL && !w->woken && !w->open);
     gl_list_remove(&w->link);
     if (back != NULL && w->exc.value != NULL) {
         gl_exc_restore(&w->exc);
@@ -298,6 +299,14 @@ gl_core_wait_of(struct gl_core *core, PyObject *g)
         }
     }
     return NULL;
+}
+
+bool
+gl_core_is_closed(struct gl_core *core, PyObject *g)
+{
+    const struct gl_wait *w = gl_core_wait_of(core, g);
+
+    return w != NULL && !w->open;
 }
 
 /* A greenlet that swallows its end again and again is left parked. */

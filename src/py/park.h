@@ -22,6 +22,7 @@ struct gl_wait {
     struct gl_exc exc;       /* what it wants raised, or empty */
     int result;              /* of the waiter */
     bool woken;
+    bool open; /* set by the caller: any switch() into it ends it as well */
     unsigned refs;
 };
 
@@ -56,6 +57,8 @@ PyObject *gl_core_transfer(struct gl_state *st, PyObject *target,
                            struct gl_exc *exc);
 /* The wait in which greenlet `g` of `core` is parked, or NULL. */
 struct gl_wait *gl_core_wait_of(struct gl_core *core, PyObject *g);
+/* Whether `g` is in a wait that a switch() from elsewhere does not end. */
+bool gl_core_is_closed(struct gl_core *core, PyObject *g);
 /* Ends waits of other greenlets that the finished request left behind. */
 void gl_core_end_waits(struct gl_core *core);
 

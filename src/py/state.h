@@ -27,6 +27,9 @@
     X(create_task, "create_task")                         \
     X(done, "done")                                       \
     X(empty, "")                                          \
+    X(fdevent_readable, "x-wsgiorg.fdevent.readable")     \
+    X(fdevent_timeout, "x-wsgiorg.fdevent.timeout")       \
+    X(fdevent_writable, "x-wsgiorg.fdevent.writable")     \
     X(fileno, "fileno")                                   \
     X(get_loop, "get_loop")                               \
     X(loop_ready, "_ready")                               \
@@ -62,6 +65,7 @@
     X(tell, "tell")                                       \
     X(throw, "throw")                                     \
     X(uwsgi_core, "uwsgi.core")                           \
+    X(uwsgi_ready_fd, "uwsgi.ready_fd")                   \
     X(wsgi_disconnected, "greenloop.client_disconnected") \
     X(wsgi_input, "wsgi.input")
 

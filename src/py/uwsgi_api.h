@@ -25,7 +25,26 @@ struct gl_state *gl_uwsgi_state(PyObject *module);
  * thread's. */
 GlExchange *gl_uwsgi_exchange(PyObject *module, PyObject *request_context);
 
-/* Its functions, by file. */
-extern PyMethodDef gl_uwsgi_request_methods[]; /* uwsgi_request.c */
+/* The same for a call f(*, request_context=None) with these arguments. */
+GlExchange *gl_uwsgi_exchange_alone(PyObject *module, PyObject *args,
+                                    PyObject *kwargs);
+
+/* --- uwsgi_wait.c --- */
+
+/* What the response's iterator yielded has been sent: waits for the
+ * descriptors that were noted, if any were.  0 or -1. */
+int gl_uwsgi_after_item(GlExchange *x);
+/* The request's log variables, {bytes: bytes}: borrowed, or NULL. */
+PyObject *gl_uwsgi_logvars(GlExchange *x);
+/* Frees x->uwsgi, which is not NULL. */
+void gl_uwsgi_request_free(GlExchange *x);
+
+/* The module's functions, by file. */
+extern PyMethodDef gl_uwsgi_request_methods[];
+extern PyMethodDef gl_uwsgi_wait_methods[];
+
+/* Two fields of a PyMethodDef. */
+#define GL_UWSGI_KEYWORDS(function) \
+    (PyCFunction)(void (*)(void))function, METH_VARARGS | METH_KEYWORDS
 
 #endif

@@ -107,10 +107,17 @@ add_data(PyObject *module)
 static int
 fill_module(PyObject *module)
 {
-    return PyModule_AddFunctions(module, gl_uwsgi_request_methods) == 0 &&
-                   add_data(module) == 0
-               ? 0
-               : -1;
+    PyMethodDef *const tables[] = {
+        gl_uwsgi_request_methods,
+        gl_uwsgi_wait_methods,
+    };
+
+    for (size_t i = 0; i < GL_ARRAY_LEN(tables); i++) {
+        if (PyModule_AddFunctions(module, tables[i]) < 0) {
+            return -1;
+        }
+    }
+    return add_data(module);
 }
 
 int

@@ -36,9 +36,9 @@ gl_uwsgi_exchange(PyObject *module, PyObject *request_context)
     return kit->x;
 }
 
-/* The exchange that the call f(*, request_context=None) is for, or NULL. */
-static GlExchange *
-exchange_alone(PyObject *module, PyObject *args, PyObject *kwargs)
+GlExchange *
+gl_uwsgi_exchange_alone(PyObject *module, PyObject *args,
+                        PyObject *kwargs)
 {
     char *names[] = {"request_context", NULL};
     PyObject *context = NULL;
@@ -76,7 +76,7 @@ PyDoc_STRVAR(connection_fd_doc,
 static PyObject *
 connection_fd(PyObject *module, PyObject *args, PyObject *kwargs)
 {
-    GlExchange *x = exchange_alone(module, args, kwargs);
+    GlExchange *x = gl_uwsgi_exchange_alone(module, args, kwargs);
 
     if (x == NULL) {
         return NULL;
@@ -85,11 +85,8 @@ connection_fd(PyObject *module, PyObject *args, PyObject *kwargs)
     return PyLong_FromLong(gl_request_fd(x->req));
 }
 
-#define KEYWORDS(function) \
-    (PyCFunction)(void (*)(void))function, METH_VARARGS | METH_KEYWORDS
-
 PyMethodDef gl_uwsgi_request_methods[] = {
     {"request_context", request_context, METH_NOARGS, request_context_doc},
-    {"connection_fd", KEYWORDS(connection_fd), connection_fd_doc},
+    {"connection_fd", GL_UWSGI_KEYWORDS(connection_fd), connection_fd_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -14,7 +14,7 @@ from harness import Server, server
 APP = """
     def application(environ, start_response):
         start_response("200 OK", [("Content-Type", "text/plain")])
-        known = (str, bytes, bool, int, tuple)
+        known = (str, bytes, bool, int, tuple, type(None))
         shown = {
             key: value if isinstance(value, known) else repr(value)
             for key, value in environ.items()
@@ -55,6 +55,8 @@ def test_keys_of_a_plain_request(s: Server) -> None:
     assert "_core.FileWrapper" in shown.pop("wsgi.file_wrapper")
     assert "ClientDisconnected" in shown.pop("greenloop.client_disconnected")
     assert "name='<stderr>'" in shown.pop("wsgi.errors")
+    assert "wait_fd_read" in shown.pop("x-wsgiorg.fdevent.readable")
+    assert "wait_fd_write" in shown.pop("x-wsgiorg.fdevent.writable")
     assert 0 < len(shown.pop("uwsgi.version")) < 32
     assert 0 <= shown.pop("uwsgi.core") < 1000
     assert shown == {
@@ -78,6 +80,7 @@ def test_keys_of_a_plain_request(s: Server) -> None:
         "wsgi.run_once": False,
         "wsgi.input_terminated": True,
         "uwsgi.node": platform.node().encode(),
+        "x-wsgiorg.fdevent.timeout": None,
     }
 
 
