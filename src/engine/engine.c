@@ -148,6 +148,7 @@ gl_engine_new(const struct gl_engine_ops *ops, void *owner,
     gl_list_init(&e->connections);
     gl_list_init(&e->pending);
     gl_list_init(&e->deferred);
+    gl_list_init(&e->due);
     gl_list_init(&e->queue);
     gl_list_init(&e->graveyard);
     gl_list_init(&e->fd_watches);
@@ -412,19 +413,20 @@ gl_engine_defer(struct gl_engine *e, struct gl_deferred *d)
 }
 
 /* Runs what was deferred before now; what that defers waits for the next
- * turn. */
+ * turn.  The list is no local: while an owner runs a request, our stack may
+ * be away, and that request may undo what another one deferred. */
 static void
 run_deferred(struct gl_engine *e)
 {
-    struct gl_list now, *link;
+    struct gl_list *link;
 
     if (gl_list_empty(&e->deferred)) {
         return;
     }
-    now = e->deferred;
-    now.next->prev = now.prev->next = &now;
+    e->due = e->deferred;
+    e->due.next->prev = e->due.prev->next = &e->due;
     gl_list_init(&e->deferred);
-    while ((link = gl_list_pop(&now)) != NULL) {
+    while ((link = gl_list_pop(&e->due)) != NULL) {
         struct gl_deferred *d =
             GL_CONTAINER_OF(link, struct gl_deferred, link);
 

@@ -29,6 +29,7 @@ struct gl_engine {
     struct gl_list connections; /* all that are not closed */
     struct gl_list pending;     /* connections to be continued */
     struct gl_list deferred;    /* of struct gl_deferred */
+    struct gl_list due;         /* those that this turn runs */
     struct gl_list queue;       /* requests that wait for a slot */
     struct gl_list graveyard;   /* closed connections, freed in settle */
     struct gl_list fd_watches;  /* of fd_wait.c */
