@@ -8,12 +8,13 @@ which a test compares.
 import asyncio
 from collections.abc import Awaitable, Callable
 from types import ModuleType
-from typing import Any, TypeVar, final
+from typing import Any, ParamSpec, TypeVar, final
 
 __version__: str
 _uwsgi: ModuleType
 
 _T = TypeVar("_T")
+_P = ParamSpec("_P")
 
 class ClientDisconnected(ConnectionError):
     """The client closed its connection before the request was through."""
@@ -38,6 +39,26 @@ def sleep(seconds: float, /) -> None:
 
     0 lets what is ready run first.  Raises RuntimeError outside of a request,
     ValueError for a negative time, and whatever is thrown into the request.
+    """
+
+def spawn(
+    function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
+) -> asyncio.Future[_T]:
+    """Run a function in a greenlet of its own; returns an asyncio.Future.
+
+      function  synchronous; it may use await_(), sleep() and the like, as a
+                request may.  It begins soon, in a copy of the caller's
+                context.
+      the rest  is passed to it
+
+    The future gets its result or its exception.  Cancelling the future throws
+    asyncio.CancelledError into the function where it is parked; the future is
+    done when the function has ended.  May be called in requests, in callbacks
+    and in coroutines of the loop; it never waits, and takes no request's core.
+    There is no limit: each function that waits costs about 10 KiB.  When the
+    server stops, GreenletExit ends what was spawned after the last request.
+    Raises RuntimeError where no server's loop runs, TypeError for what cannot
+    be called.
     """
 
 def request_loop() -> asyncio.AbstractEventLoop | None:
@@ -69,9 +90,16 @@ class Engine:
     apps          list of (prefix, application); '' is the default
     report        called with (text, exception or None)
     on_interrupt  called when an application raised KeyboardInterrupt
-    on_drained    called when, after drain(), the last connection has gone
+    on_drained    called when, after drain(), the last connection has gone,
+                  and again when what was spawned has ended after that
     errors        the wsgi.errors stream
     options       {name: int} of the rows of options()
+    running_loop_visible  whether requests see the running loop
+    manage_script_name    whether a mount's prefix moves to SCRIPT_NAME
+    access_log_fd         where the access log is written; -1: nowhere
+    access_log_format     'uwsgi' or 'combined'
+    Raises TypeError and ValueError for bad options, OSError and MemoryError
+    where the system gives no more.
     """
 
     def __new__(
@@ -123,10 +151,15 @@ class Engine:
         """
 
     def throw_exit(self, final: bool, /) -> int:
-        """Throw GreenletExit into every running request.
+        """Throw GreenletExit into every running request and spawned function.
 
-        With `final`, requests may not wait any more.  Returns how many
-        requests still run.
+        With `final`, they may not wait any more.  Returns how many still run.
+        """
+
+    def end_spawned(self) -> int:
+        """Throw GreenletExit into every spawned function, and cancel those
+        that have not begun.  Returns how many still run: on_drained tells when
+        none does.
         """
 
     def close(self) -> None:
@@ -134,3 +167,14 @@ class Engine:
 
     def stats(self) -> dict[str, int]:
         """Counters, as a dict of ints."""
+
+@final
+class Job:
+    """A function that was spawned, as its future sees it."""
+
+    def cancel(self) -> bool:
+        """Have asyncio.CancelledError thrown into the function where it is
+        parked.
+
+        Returns False if it has ended.  Raises RuntimeError in another thread.
+        """

@@ -6,7 +6,8 @@ Exit statuses:
     0   stopped on request (SIGINT or SIGTERM), or --help, --version
     1   a command line that cannot be followed, a fatal error, or a stop by
         force after the graceful timeout
-    22  there is no application, or it does not import
+    22  there is no application, it does not import, or a function of
+        on_worker_start() failed
 
 The program behaves the same under every name; what it says about its command
 line uses the name by which it was called, so that a link named uwsgi speaks

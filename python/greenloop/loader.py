@@ -32,12 +32,25 @@ from typing import Any
 
 from greenloop.options import Settings
 
-__all__ = ["LoadError", "load_applications", "prepare_paths"]
+__all__ = [
+    "LoadError",
+    "load_applications",
+    "prepare_paths",
+    "print_traceback",
+]
 
 NO_APPLICATION = 22
 LEGACY_HINT = (
     "This application uses @asyncio.coroutine, which Python removed in "
     "3.11: start with --legacy-coroutines."
+)
+
+# Where a traceback does not begin: it is the user's code that failed.
+MACHINERY = (
+    os.path.dirname(__file__) + os.sep,
+    os.path.dirname(asyncio.__file__) + os.sep,
+    importlib.__file__,
+    "<frozen importlib",
 )
 
 Application = Callable[..., Any]
@@ -215,15 +228,15 @@ def _import(
     try:
         return run()
     except (Exception, SystemExit) as error:
-        _print_traceback(error)
+        print_traceback(error)
         message = f"cannot load {what}: it does not import."
         if _misses_coroutine(error):
             message += f" {LEGACY_HINT}"
         raise LoadError(message) from error
 
 
-def _print_traceback(error: BaseException) -> None:
-    """The traceback, from where the application's own code begins."""
+def print_traceback(error: BaseException) -> None:
+    """To standard error, from where the application's own code begins."""
     begin = error.__traceback__
     while begin is not None and _is_machinery(begin.tb_frame):
         begin = begin.tb_next
@@ -234,9 +247,7 @@ def _print_traceback(error: BaseException) -> None:
 
 def _is_machinery(frame: types.FrameType) -> bool:
     file = frame.f_code.co_filename
-    return file in (__file__, importlib.__file__) or file.startswith(
-        "<frozen importlib"
-    )
+    return file.startswith(MACHINERY) or file.endswith(".pyx")
 
 
 def _misses_coroutine(error: BaseException) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from greenloop import _core, addresses, mounts
+from greenloop import _core, addresses, hooks, mounts
 from greenloop.compat import asyncio_patch, uwsgi_module
 
 __all__ = ["Server", "start_server"]
@@ -24,14 +24,18 @@ Report = Callable[[str, "BaseException | None"], None]
 
 # Of the graceful time, what is left to `finally` blocks after GreenletExit.
 EXIT_SECONDS = 1.0
+# What stop hooks get beyond it, if requests took all of the graceful time.
+LATE_SECONDS = 0.25
 
 
 class Server:
     """Serves applications; in the shape of asyncio.Server.
 
-    close() stops accepting and lets running requests end; wait_closed()
-    waits until they have.  Requests that take longer than the graceful
-    timeout get a GreenletExit.
+    Made, it is mounted on its loop; start() runs the hooks, listen() begins
+    to accept.  close() stops accepting and lets running requests end;
+    wait_closed() waits until they have.  Requests that take longer than the
+    graceful timeout get a GreenletExit.  Then what was spawned is ended, and
+    the stop hooks run.
     """
 
     def __init__(
@@ -51,6 +55,10 @@ class Server:
         self._closed: asyncio.Future[None] = loop.create_future()
         self._timers: list[asyncio.TimerHandle] = []
         self._closing = False
+        self._report = report
+        self._hooked = False  # leave() is owed to the hooks
+        self._stopping: asyncio.Task[None] | None = None
+        self._spawned_told = False
         self._engine = _core.Engine(
             loop,
             apps,
@@ -60,10 +68,33 @@ class Server:
             errors=sys.stderr,
             **engine,
         )
-        for sock in sockets:
+        mounts.mount(loop, self._engine)
+
+    async def start(self) -> None:
+        """Runs the start hooks, if this is the loop's first server.
+
+        Raises what one of them raises; the server is closed then, and so are
+        its sockets.
+        """
+        try:
+            await hooks.enter(self._loop)
+        except BaseException:
+            self.abandon()
+            raise
+        self._hooked = True
+
+    def listen(self) -> None:
+        """Begins to accept connections.  Raises OSError if it cannot."""
+        for sock in self._sockets:
             name, port = _server_name(sock)
             self._engine.listen(sock.fileno(), name, port)
-        mounts.mount(loop, self._engine)
+
+    def abandon(self) -> None:
+        """Closes a server that has not begun to listen; runs no hooks."""
+        self._closing = True
+        for sock in self._sockets:
+            sock.close()
+        self._finish()
 
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
@@ -135,19 +166,47 @@ class Server:
     def _throw_exit(self, final: bool) -> None:
         if self._closed.done():
             return
-        self._engine.throw_exit(final)
-        if final:
+        if self._stopping is None:
+            self._engine.throw_exit(final)
+            if final:
+                self._later(LATE_SECONDS, self._throw_exit, True)
+                self._stop()
+        elif final:  # the time of the stop hooks is over
             self._finish()
+            self._stopping.cancel()
 
     def _drained(self) -> None:
         # The engine calls this inside of its turn.
-        self._loop.call_soon(self._finish)
+        self._loop.call_soon(self._end_spawned)
+
+    def _end_spawned(self) -> None:
+        """The last connection has gone, or the last spawned function."""
+        if self._closed.done() or self._stopping is not None:
+            return
+        if self._engine.stats()["spawned"] == 0:
+            self._stop()
+        elif not self._spawned_told:
+            self._spawned_told = True
+            self._engine.end_spawned()
+
+    def _stop(self) -> None:
+        """Runs the stop hooks, then ends."""
+        if self._hooked and self._stopping is None:
+            self._hooked = False
+            self._stopping = self._loop.create_task(
+                hooks.leave(self._loop, self._report, self._closed.done)
+            )
+            self._stopping.add_done_callback(lambda _task: self._finish())
+        elif self._stopping is None:
+            self._finish()
 
     def _finish(self) -> None:
         if self._closed.done():
             return
         for timer in self._timers:
             timer.cancel()
+        if self._engine.stats()["spawned"] > 0:
+            self._engine.throw_exit(True)  # by a hook, or too late
         mounts.unmount(self._loop, self._engine)
         self._closed.set_result(None)
         self._engine.close()
@@ -194,8 +253,11 @@ async def start_server(
                       in docs/options.md
 
     It takes no signals and no other state of the process.  Errors of
-    applications go to the logger "greenloop".  Raises OSError if an address
-    cannot be listened on, ValueError and TypeError for bad options.
+    applications go to the logger "greenloop".  Functions registered by
+    on_worker_start() run before the loop's first server listens, those of
+    on_worker_stop() after its last one has ended.  Raises OSError if an
+    address cannot be listened on, ValueError and TypeError for bad options,
+    and what a function of on_worker_start() raises.
     """
     if running_loop not in ("hidden", "visible"):
         raise ValueError("running_loop must be 'hidden' or 'visible'")
@@ -209,7 +271,7 @@ async def start_server(
     try:
         if patch:
             uwsgi_module.install(sockets, limits)
-        return Server(
+        server = Server(
             loop,
             [("", app)],
             sockets,
@@ -219,10 +281,18 @@ async def start_server(
             options=limits,
             running_loop_visible=running_loop == "visible",
         )
+        await server.start()
     except BaseException:
         for sock in sockets:
             sock.close()
         raise
+    try:
+        server.listen()
+    except BaseException:
+        server.close()
+        await server.wait_closed()
+        raise
+    return server
 
 
 def _listen(

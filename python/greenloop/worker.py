@@ -3,7 +3,7 @@
 
 The order matters: the sockets first, so that clients can already queue; then
 the loop, set as the thread's own; then the application, whose modules may
-ask for the loop; then the engine.
+ask for the loop; then the engine, the start hooks, and accepting.
 
 Stopping: SIGINT or SIGTERM begin a graceful end; a second one shortens it.
 After --graceful-timeout the process ends within a second, whatever runs.
@@ -141,16 +141,28 @@ class _Worker:
         )
 
     def run(self) -> int:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._on_signal)
-        for sock in self._server.sockets:
-            _say(f"listening on {addresses.socket_name(sock)}")
-        _say("ready")
         try:
+            self._start()
+            for sock in self._server.sockets:
+                _say(f"listening on {addresses.socket_name(sock)}")
+            _say("ready")
             self._loop.run_until_complete(self._server.wait_closed())
         finally:
             self._close_loop()
         return 0
+
+    def _start(self) -> None:
+        """From the start hooks, which a signal still interrupts."""
+        try:
+            self._loop.run_until_complete(self._server.start())
+        except Exception as error:
+            loader.print_traceback(error)
+            raise loader.LoadError(
+                "cannot start: a function of on_worker_start() failed."
+            ) from error
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+        self._server.listen()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         # Between any two instructions of any request: only tell the loop.

@@ -18,7 +18,9 @@ hub_of(struct gl_state *st, unsigned long thread, PyObject *loop)
     for (struct gl_list *l = st->hubs.next; l != &st->hubs; l = l->next) {
         struct gl_hub *hub = GL_CONTAINER_OF(l, struct gl_hub, link);
 
-        if (hub->thread == thread && (loop == NULL || hub->loop == loop)) {
+        if (hub->thread == thread &&
+            (loop == NULL ? !gl_list_empty(&hub->pools)
+                          : hub->loop == loop)) {
             return hub;
         }
     }
@@ -29,6 +31,27 @@ struct gl_hub *
 gl_hub_here(struct gl_state *st)
 {
     return hub_of(st, PyThread_get_thread_ident(), NULL);
+}
+
+struct gl_hub *
+gl_hub_running(struct gl_state *st)
+{
+    PyObject *loop = PyObject_CallNoArgs(st->get_running_loop);
+    struct gl_hub *hub = NULL;
+
+    if (loop != NULL) {
+        hub = hub_of(st, PyThread_get_thread_ident(), loop);
+        Py_DECREF(loop);
+    } else if (!PyErr_ExceptionMatches(PyExc_RuntimeError)) {
+        return NULL;
+    }
+    if (hub == NULL || gl_list_empty(&hub->pools)) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "no event loop that serves requests runs here; from "
+                        "another thread use loop.call_soon_threadsafe()");
+        return NULL;
+    }
+    return hub;
 }
 
 static struct gl_hub *
@@ -52,6 +75,7 @@ hub_join(struct gl_state *st, PyObject *loop)
         hub->thread = thread;
         hub->loop = Py_NewRef(loop);
         hub->view = hub->loop; /* that loop runs, or will */
+        gl_list_init(&hub->pools);
         gl_list_push(&st->hubs, &hub->link);
     }
     hub->users++;
@@ -80,8 +104,8 @@ set_context(struct gl_core *core, PyObject *context)
 
     /* The descriptor's own slot: the attribute's look-up costs as much as
      * the rest of taking a core. */
-    if (Py_TYPE(descriptor)->tp_descr_set(descriptor, core->greenlet,
-                                          context) < 0) {
+    if (Py_TYPE(descriptor)
+            ->tp_descr_set(descriptor, core->greenlet, context) < 0) {
         gl_unraisable(core->greenlet);
     }
 }
@@ -90,6 +114,7 @@ static void
 begin_request(struct gl_core *core)
 {
     core->switches = 1;
+    core->cancels = core->cancelled = false;
     set_context(core, core->context);
 }
 
@@ -104,6 +129,13 @@ end_request(struct gl_core *core)
     Py_CLEAR(core->context);
     core->busy = false;
     pool->busy--;
+    if (pool->resting_max > 0 && pool->resting >= pool->resting_max) {
+        gl_core_link(core->greenlet)->core = NULL;
+        Py_CLEAR(core->greenlet); /* it runs until core_main() returns */
+        gl_list_push(&pool->idle, &core->idle);
+        return;
+    }
+    pool->resting++;
     /* The last one to end is the first to run: its memory is warm. */
     core->idle.next = pool->idle.next;
     core->idle.prev = &pool->idle;
@@ -148,6 +180,9 @@ core_main(PyObject *capsule, PyObject *unused)
         begin_request(core);
         core->pool->serve(core);
         end_request(core);
+        if (core->greenlet == NULL) {
+            break;
+        }
         if (!rest(core)) {
             return NULL;
         }
@@ -203,11 +238,15 @@ end_greenlet(struct gl_core *core)
     Py_DECREF(g);
 }
 
+/* context: what the new one is a copy of, unless it is given whole. */
 static int
-prepare(struct gl_core *core)
+prepare(struct gl_core *core, PyObject *context)
 {
     struct gl_pool *pool = core->pool;
 
+    if (core->greenlet != NULL) {
+        pool->resting--;
+    }
     if (core->greenlet != NULL && !gl_bridge_is_private(core->greenlet)) {
         pool->retired++;
         end_greenlet(core);
@@ -218,7 +257,8 @@ prepare(struct gl_core *core)
             return -1;
         }
     }
-    core->context = PyContext_Copy(pool->context);
+    core->context =
+        context != NULL ? Py_NewRef(context) : PyContext_Copy(pool->context);
     return core->context != NULL ? 0 : -1;
 }
 
@@ -235,7 +275,11 @@ gl_pool_init(struct gl_pool *pool, struct gl_state *st,
     if (pool->context != NULL) {
         pool->hub = hub_join(st, loop);
     }
-    return pool->hub != NULL ? 0 : -1;
+    if (pool->hub == NULL) {
+        return -1;
+    }
+    gl_list_push(&pool->hub->pools, &pool->link);
+    return 0;
 }
 
 static struct gl_core *
@@ -249,8 +293,7 @@ new_core(struct gl_pool *pool)
         return NULL;
     }
     if ((id & (id - 1)) == 0) { /* full at each power of two */
-        cores = realloc(pool->cores,
-                        (id > 0 ? 2 * id : 1) * sizeof(*cores));
+        cores = realloc(pool->cores, (id > 0 ? 2 * id : 1) * sizeof(*cores));
         if (cores == NULL) {
             free(core);
             return NULL;
@@ -272,7 +315,7 @@ new_core(struct gl_pool *pool)
 }
 
 static struct gl_core *
-take_core(struct gl_pool *pool)
+take_core(struct gl_pool *pool, PyObject *context)
 {
     struct gl_list *link = gl_list_pop(&pool->idle);
     struct gl_core *core = link == NULL
@@ -283,8 +326,9 @@ take_core(struct gl_pool *pool)
         PyErr_NoMemory();
         return NULL;
     }
-    if (prepare(core) < 0) {
+    if (prepare(core, context) < 0) {
         Py_CLEAR(core->context);
+        pool->resting += core->greenlet != NULL;
         gl_list_push(&pool->idle, &core->idle);
         return NULL;
     }
@@ -294,11 +338,23 @@ take_core(struct gl_pool *pool)
     return core;
 }
 
+static void
+run(struct gl_core *core)
+{
+    struct gl_pool *pool = core->pool;
+    PyObject *back = gl_core_enter(core, core->greenlet,
+                                   pool->st->empty_tuple, NULL, NULL);
+
+    if (back == NULL) {
+        pool->report(pool, "a request raised into the event loop");
+    }
+    Py_XDECREF(back);
+}
+
 void
 gl_pool_run(struct gl_pool *pool, struct gl_request *req)
 {
-    struct gl_core *core = take_core(pool);
-    PyObject *back;
+    struct gl_core *core = take_core(pool, NULL);
 
     if (core == NULL) {
         pool->report(pool, "a request could not be started");
@@ -307,12 +363,20 @@ gl_pool_run(struct gl_pool *pool, struct gl_request *req)
     }
     core->request = req;
     req->user = core;
-    back = gl_core_enter(core, core->greenlet, pool->st->empty_tuple, NULL,
-                         NULL);
-    if (back == NULL) {
-        pool->report(pool, "a request raised into the event loop");
+    run(core);
+}
+
+int
+gl_pool_run_job(struct gl_pool *pool, PyObject *job, PyObject *context)
+{
+    struct gl_core *core = take_core(pool, context);
+
+    if (core == NULL) {
+        return -1;
     }
-    Py_XDECREF(back);
+    core->job = Py_NewRef(job);
+    run(core);
+    return 0;
 }
 
 /* A core that its application will not give back: the request ends without
@@ -345,6 +409,7 @@ gl_pool_fini(struct gl_pool *pool)
 {
     bool abandoned = false;
 
+    gl_list_remove(&pool->link);
     for (uint32_t i = 0; i < pool->made; i++) {
         struct gl_core *core = pool->cores[i];
 

@@ -33,6 +33,7 @@ struct gl_hub {
     struct gl_core *current; /* whose family has control; NULL: the hub */
     bool in_turn;            /* the engine runs: see gl_bracket_view */
     unsigned users;          /* pools */
+    struct gl_list pools;    /* of them, those that are not yet done with */
     /* What a core asked the hub to do for it: see park.c. */
     struct gl_transfer {
         struct gl_wait *wait; /* of the asking core; NULL: nothing asked */
@@ -51,10 +52,13 @@ struct gl_core {
     PyObject *number;           /* strong: its id as environ shows it */
     struct gl_request *request; /* owned until finished; NULL: none */
     void *exchange;             /* the gateway's */
+    PyObject *job;              /* strong: what spawn() runs here, or NULL */
     struct gl_list waits;       /* of its family, parked now */
     uint32_t id;
     uint32_t switches;          /* into it, for the running request */
     uint32_t visible;           /* > 0: it sees the running loop */
+    bool cancels;               /* when its client departs: asked for */
+    bool cancelled;             /* told of that: once is enough */
     bool busy;                  /* from taken to idle again */
     bool leaving;               /* its greenlet is to end */
 };
@@ -63,16 +67,20 @@ struct gl_pool {
     struct gl_state *st;      /* borrowed from the module */
     struct gl_hub *hub;       /* shared with the thread's other pools */
     struct gl_engine *engine; /* borrowed */
+    void *owner;              /* borrowed: the GlEngine */
+    struct gl_list link;      /* in hub->pools, until it is done with */
     PyObject *context;        /* strong: what every request's is a copy of */
     struct gl_core **cores;   /* owned, `made` of them */
     uint32_t made;
     uint32_t busy;
+    uint32_t resting;     /* greenlets of idle cores */
+    uint32_t resting_max; /* more than these end; 0: all stay */
     struct gl_list idle;
     uint64_t retired; /* greenlets that could not be reused */
     bool visible;     /* --running-loop visible */
     bool no_parking;  /* the graceful time is over */
-    /* Runs one request on `core`, in its greenlet; must finish it.  Keeps
-     * no exception set. */
+    /* Runs one request (or job) on `core`, in its greenlet; must finish it.
+     * Keeps no exception set. */
     void (*serve)(struct gl_core *core);
     /* Frees what serve() keeps in core->exchange; NULL is fine. */
     void (*free_exchange)(void *exchange);
@@ -97,6 +105,9 @@ int gl_pool_init(struct gl_pool *pool, struct gl_state *st,
 bool gl_pool_fini(struct gl_pool *pool);
 /* Runs `req` on an idle core, until it ends or parks.  In the hub. */
 void gl_pool_run(struct gl_pool *pool, struct gl_request *req);
+/* Runs `job` (a new reference to it is taken) on an idle core, in `context`,
+ * until it ends or parks.  In the hub.  0, or -1 if it could not start. */
+int gl_pool_run_job(struct gl_pool *pool, PyObject *job, PyObject *context);
 /* Throws an exception of class `type` into every parked request.  `value`
  * may be NULL.  In the hub. */
 void gl_pool_throw_all(struct gl_pool *pool, PyObject *type);
@@ -108,8 +119,11 @@ void gl_core_throw(struct gl_core *core, PyObject *type, const char *text);
 struct gl_core *gl_core_current(struct gl_state *st);
 /* The link inside a GlCore. */
 struct gl_core_link *gl_core_link(PyObject *greenlet);
-/* The hub of this thread, or NULL (no exception). */
+/* The hub of this thread in which engines run, or NULL (no exception). */
 struct gl_hub *gl_hub_here(struct gl_state *st);
+/* The hub of the loop that runs in this thread, if engines run on it; else
+ * NULL with RuntimeError. */
+struct gl_hub *gl_hub_running(struct gl_state *st);
 
 /* Adds the types Core to the module.  0 or -1. */
 int gl_core_type_init(PyObject *module, struct gl_state *st);

@@ -12,6 +12,7 @@
 #include "base/gl.h"
 #include "py/bracket.h"
 #include "py/exchange.h"
+#include "py/spawn.h"
 
 #include <errno.h>
 #include <math.h>
@@ -22,22 +23,39 @@
 GlEngine *
 gl_engine_of_pool(struct gl_pool *pool)
 {
-    return GL_CONTAINER_OF(pool, GlEngine, pool);
+    return pool->owner;
 }
 
 void
 gl_engine_report(GlEngine *self, const char *text)
 {
     struct gl_exc exc = gl_exc_take();
-    PyObject *done =
-        PyObject_CallFunction(self->report, "sO", text,
-                              exc.value != NULL ? exc.value : Py_None);
+    PyObject *done = PyObject_CallFunction(
+        self->report, "sO", text, exc.value != NULL ? exc.value : Py_None);
 
     if (done == NULL) {
         gl_unraisable(self->report);
     }
     Py_XDECREF(done);
     gl_exc_clear(&exc);
+}
+
+void
+gl_engine_heed_interrupt(GlEngine *self)
+{
+    struct gl_exc exc;
+    PyObject *done;
+
+    if (!PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+        return;
+    }
+    exc = gl_exc_take();
+    done = PyObject_CallNoArgs(self->on_interrupt);
+    if (done == NULL) {
+        gl_engine_report(self, "the interrupt handler failed");
+    }
+    Py_XDECREF(done);
+    gl_exc_restore(&exc);
 }
 
 static void
@@ -62,13 +80,18 @@ on_start(void *owner, struct gl_request *req)
     gl_pool_run(&((GlEngine *)owner)->pool, req);
 }
 
+/* A client may first half-close, then reset: the request is told once, and
+ * what it does in its end is left alone. */
 static void
 on_departed(void *owner, struct gl_request *req)
 {
     GlEngine *self = owner;
+    struct gl_core *core = req->user;
 
-    if (self->cancel_on_disconnect && req->user != NULL) {
-        gl_core_throw(req->user, self->st->client_disconnected,
+    if (core != NULL && !core->cancelled &&
+        (self->cancel_on_disconnect || core->cancels)) {
+        core->cancelled = true;
+        gl_core_throw(core, self->st->client_disconnected,
                       "the client closed the connection");
     }
 }
@@ -85,16 +108,24 @@ after_wait(void *owner)
     PyEval_RestoreThread(((GlEngine *)owner)->waiting);
 }
 
-static void
-on_drained(void *owner)
+void
+gl_engine_tell_drained(GlEngine *self)
 {
-    GlEngine *self = owner;
     PyObject *done = PyObject_CallNoArgs(self->on_drained);
 
     if (done == NULL) {
         gl_engine_report(self, "the end of draining could not be told");
     }
     Py_XDECREF(done);
+}
+
+static void
+on_drained(void *owner)
+{
+    GlEngine *self = owner;
+
+    self->drained = true;
+    gl_engine_tell_drained(self);
 }
 
 static const struct gl_engine_ops ops = {
@@ -219,8 +250,13 @@ make_engine(GlEngine *self, PyObject *loop, const struct gl_options *options)
     self->pool.serve = gl_gateway_serve;
     self->pool.prefetch = gl_gateway_prefetch;
     self->pool.free_exchange = gl_gateway_free_kit;
-    self->pool.report = pool_report;
-    return gl_pool_init(&self->pool, self->st, self->engine, loop);
+    self->pool.report = self->job_pool.report = pool_report;
+    self->pool.owner = self->job_pool.owner = self;
+    gl_list_init(&self->jobs);
+    if (gl_pool_init(&self->pool, self->st, self->engine, loop) < 0) {
+        return -1;
+    }
+    return gl_job_pool_init(self, loop);
 }
 
 PyDoc_STRVAR(engine_doc,
@@ -232,9 +268,16 @@ PyDoc_STRVAR(engine_doc,
 "  apps          list of (prefix, application); '' is the default\n"
 "  report        called with (text, exception or None)\n"
 "  on_interrupt  called when an application raised KeyboardInterrupt\n"
-"  on_drained    called when, after drain(), the last connection has gone\n"
+"  on_drained    called when, after drain(), the last connection has gone,\n"
+"                and again when what was spawned has ended after that\n"
 "  errors        the wsgi.errors stream\n"
-"  options       {name: int} of the rows of options()");
+"  options       {name: int} of the rows of options()\n"
+"  running_loop_visible  whether requests see the running loop\n"
+"  manage_script_name    whether a mount's prefix moves to SCRIPT_NAME\n"
+"  access_log_fd         where the access log is written; -1: nowhere\n"
+"  access_log_format     'uwsgi' or 'combined'\n"
+"Raises TypeError and ValueError for bad options, OSError and MemoryError\n"
+"where the system gives no more.");
 
 struct engine_args {
     PyObject *loop, *apps, *options;
@@ -246,13 +289,18 @@ static int
 parse_args(GlEngine *self, PyObject *args, PyObject *kwargs,
            struct engine_args *a)
 {
-    char *names[] = {
-        "loop",          "apps",
-        "report",        "on_interrupt",
-        "on_drained",    "errors",
-        "options",       "running_loop_visible",
-        "manage_script_name", "access_log_fd",
-        "access_log_format", NULL};
+    char *names[] = {"loop",
+                     "apps",
+                     "report",
+                     "on_interrupt",
+                     "on_drained",
+                     "errors",
+                     "options",
+                     "running_loop_visible",
+                     "manage_script_name",
+                     "access_log_fd",
+                     "access_log_format",
+                     NULL};
 
     if (!PyArg_ParseTupleAndKeywords(
             args, kwargs, "OO!|$OOOOO!ppis:Engine", names, &a->loop,
@@ -296,7 +344,7 @@ engine_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         Py_DECREF(self);
         return NULL;
     }
-    self->pool.visible = a.visible != 0;
+    self->pool.visible = self->job_pool.visible = a.visible != 0;
     self->manage_script_name = a.manage != 0;
     return (PyObject *)self;
 }
@@ -328,8 +376,8 @@ add_entrance(GlEngine *self, const char *name, const char *port)
         PyErr_NoMemory();
         return NULL;
     }
-    entrance->environ = gl_environ_base(
-        self->st, gl_transport_plain.scheme, name, port, self->errors);
+    entrance->environ = gl_environ_base(self->st, gl_transport_plain.scheme,
+                                        name, port, self->errors);
     if (entrance->environ == NULL) {
         free(entrance);
         return NULL;
@@ -483,7 +531,7 @@ timeout_ms_of(PyObject *timeout, int *ret_ms)
     if (seconds == -1.0 && PyErr_Occurred()) {
         return -1;
     }
-    *ret_ms = seconds <= 0     ? 0
+    *ret_ms = seconds <= 0      ? 0
               : seconds > 86400 ? 86400000
                                 : (int)ceil(seconds * 1000);
     return 0;
@@ -535,8 +583,8 @@ turn_while_loop_rests(GlEngine *self, int timeout_ms)
 {
     PyObject *loop = self->pool.hub->loop;
     Py_ssize_t timers = loop_holds(loop, self->st->s_loop_timers);
-    uint64_t end_ms = timeout_ms > 0 ? gl_clock_ms() + (uint64_t)timeout_ms
-                                     : 0;
+    uint64_t end_ms =
+        timeout_ms > 0 ? gl_clock_ms() + (uint64_t)timeout_ms : 0;
     int n;
 
     for (;;) {
@@ -607,9 +655,8 @@ engine_drain(PyObject *object, PyObject *unused)
 
 PyDoc_STRVAR(throw_exit_doc,
 "throw_exit($self, final, /)\n--\n\n"
-"Throw GreenletExit into every running request.\n\n"
-"With `final`, requests may not wait any more.  Returns how many requests\n"
-"still run.");
+"Throw GreenletExit into every running request and spawned function.\n\n"
+"With `final`, they may not wait any more.  Returns how many still run.");
 
 static PyObject *
 engine_throw_exit(PyObject *object, PyObject *final)
@@ -621,20 +668,46 @@ engine_throw_exit(PyObject *object, PyObject *final)
         return NULL;
     }
     self->stopping = true;
-    self->pool.no_parking = truth > 0;
+    self->pool.no_parking = self->job_pool.no_parking = truth > 0;
     gl_pool_throw_all(&self->pool, self->st->greenlet_exit);
-    return PyLong_FromUnsignedLong(self->pool.busy);
+    gl_jobs_throw_exit(self);
+    if (self->job_count == 0) { /* what may come are the hooks of the stop */
+        self->job_pool.no_parking = false;
+    }
+    return PyLong_FromUnsignedLong(self->pool.busy + self->job_count);
+}
+
+PyDoc_STRVAR(end_spawned_doc,
+"end_spawned($self, /)\n--\n\n"
+"Throw GreenletExit into every spawned function, and cancel those that have\n"
+"not begun.  Returns how many still run: on_drained tells when none does.");
+
+static PyObject *
+engine_end_spawned(PyObject *object, PyObject *unused)
+{
+    GlEngine *self = (GlEngine *)object;
+
+    (void)unused;
+    if (check_open(self) < 0) {
+        return NULL;
+    }
+    gl_jobs_throw_exit(self);
+    return PyLong_FromUnsignedLong(self->job_count);
 }
 
 static void
 close_engine(GlEngine *self)
 {
+    bool abandoned;
+
     if (self->engine == NULL) {
         return;
     }
     self->stopping = true;
     gl_engine_close_unused(self->engine);
-    if (gl_pool_fini(&self->pool)) {
+    gl_jobs_abandon(self);
+    abandoned = gl_pool_fini(&self->job_pool);
+    if (gl_pool_fini(&self->pool) || abandoned) {
         Py_INCREF((PyObject *)self); /* abandoned stacks refer to it */
         gl_engine_close_unused(self->engine);
         return; /* its memory stays as well, for their timers */
@@ -682,14 +755,14 @@ engine_stats(PyObject *object, PyObject *unused)
     }
     s = gl_engine_stats(self->engine);
     return Py_BuildValue(
-        "{sK sK sK sK sK sI sI sI sI sI sK}", "accepted",
+        "{sK sK sK sK sK sI sI sI sI sI sI sK}", "accepted",
         (unsigned long long)s.accepted, "requests",
         (unsigned long long)s.requests, "refused",
-        (unsigned long long)s.refused, "queued",
-        (unsigned long long)s.queued, "turns", (unsigned long long)s.turns,
-        "connections", s.connections, "running", s.running, "waiting",
-        s.waiting, "cores", self->pool.made, "busy", self->pool.busy,
-        "retired", (unsigned long long)self->pool.retired);
+        (unsigned long long)s.refused, "queued", (unsigned long long)s.queued,
+        "turns", (unsigned long long)s.turns, "connections", s.connections,
+        "running", s.running, "waiting", s.waiting, "cores", self->pool.made,
+        "busy", self->pool.busy, "spawned", self->job_count, "retired",
+        (unsigned long long)(self->pool.retired + self->job_pool.retired));
 }
 
 /* --- type ------------------------------------------------------------- */
@@ -759,6 +832,7 @@ static PyMethodDef engine_methods[] = {
      select_doc},
     {"drain", engine_drain, METH_NOARGS, drain_doc},
     {"throw_exit", engine_throw_exit, METH_O, throw_exit_doc},
+    {"end_spawned", engine_end_spawned, METH_NOARGS, end_spawned_doc},
     {"close", engine_close, METH_NOARGS, close_doc},
     {"stats", engine_stats, METH_NOARGS, stats_doc},
     {NULL, NULL, 0, NULL},

@@ -26,7 +26,10 @@ typedef struct {
     PyObject_HEAD
     struct gl_state *st;       /* borrowed from the module */
     struct gl_engine *engine;  /* owned; NULL once closed */
-    struct gl_pool pool;
+    struct gl_pool pool;       /* for requests */
+    struct gl_pool job_pool;   /* for what spawn() runs */
+    struct gl_list jobs;       /* spawned, not begun; strong: see spawn.c */
+    uint32_t job_count;        /* spawned, not ended */
     struct gl_mount *mounts;   /* owned, longest prefix first */
     size_t mount_count;
     struct gl_entrance **entrances; /* owned */
@@ -35,12 +38,13 @@ typedef struct {
     PyObject *errors;       /* strong: wsgi.errors */
     PyObject *report;       /* strong: report(text, exception or None) */
     PyObject *on_interrupt; /* strong: called for a KeyboardInterrupt */
-    PyObject *on_drained;   /* strong: called when draining is over */
+    PyObject *on_drained;   /* strong: see the Engine's docstring */
     PyObject *loop_select;  /* strong: the loop's own select, or NULL */
     PyThreadState *waiting; /* while the GIL is released */
     bool manage_script_name;
     bool cancel_on_disconnect;
     bool stopping;
+    bool drained; /* stopping, and the last connection has gone */
 } GlEngine;
 
 /* The engine object whose pool this is. */
@@ -48,6 +52,11 @@ GlEngine *gl_engine_of_pool(struct gl_pool *pool);
 /* Tells `report` about the current exception (cleared) or, with none set,
  * just the text. */
 void gl_engine_report(GlEngine *self, const char *text);
+/* Begins the stop that a KeyboardInterrupt asks for; any other exception is
+ * left as it is.  Keeps it set, but out of the handler's sight. */
+void gl_engine_heed_interrupt(GlEngine *self);
+/* Calls on_drained. */
+void gl_engine_tell_drained(GlEngine *self);
 int gl_engine_type_init(PyObject *module, struct gl_state *st);
 
 /* --- gateway.c --- */

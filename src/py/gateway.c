@@ -253,26 +253,6 @@ report(GlExchange *x, const char *what)
     gl_engine_report(gl_engine_of_pool(x->core->pool), text);
 }
 
-/* Begins the stop that a KeyboardInterrupt asks for; any other exception is
- * left as it is.  Keeps it set, but out of the handler's sight. */
-static void
-heed_interrupt(GlEngine *engine)
-{
-    struct gl_exc exc;
-    PyObject *done;
-
-    if (!PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
-        return;
-    }
-    exc = gl_exc_take();
-    done = PyObject_CallNoArgs(engine->on_interrupt);
-    if (done == NULL) {
-        gl_engine_report(engine, "the interrupt handler failed");
-    }
-    Py_XDECREF(done);
-    gl_exc_restore(&exc);
-}
-
 /* What the exception that is set means for the answer. */
 static int
 failure_status(GlExchange *x, GlEngine *engine)
@@ -294,7 +274,7 @@ failure_status(GlExchange *x, GlEngine *engine)
         PyErr_Clear(); /* the client's fault; it is told so if it can be */
         return x->head_sent ? 0 : x->refusal;
     }
-    heed_interrupt(engine);
+    gl_engine_heed_interrupt(engine);
     report(x, "error in a request");
     return 500;
 }
@@ -336,7 +316,7 @@ close_result(GlExchange *x, PyObject *result)
     done = close != NULL ? PyObject_CallNoArgs(close) : NULL;
     Py_XDECREF(close);
     if (done == NULL) {
-        heed_interrupt(gl_engine_of_pool(x->core->pool));
+        gl_engine_heed_interrupt(gl_engine_of_pool(x->core->pool));
         report(x, "close() of a response failed");
     }
     Py_XDECREF(done);
@@ -376,8 +356,8 @@ log_access(GlExchange *x, struct gl_access_log *log)
         .peer = {peer, strlen(peer)},
         .method = text_of(x->method),
         .uri = text_of(x->uri),
-        .protocol = text_of(req->minor > 0 ? x->st->s_http_11
-                                           : x->st->s_http_10),
+        .protocol =
+            text_of(req->minor > 0 ? x->st->s_http_11 : x->st->s_http_10),
         .referer = text_of(x->referer),
         .user_agent = text_of(x->agent),
         .vars = x->vars,

@@ -8,6 +8,7 @@
 #include "py/bridge.h"
 #include "py/engine_type.h"
 #include "py/exchange.h"
+#include "py/spawn.h"
 #include "py/state.h"
 #include "py/uwsgi_api.h"
 
@@ -56,6 +57,7 @@ import_hooks(struct gl_state *st)
         ROW("asyncio.tasks", "_enter_task", enter_task),
         ROW("asyncio.tasks", "_leave_task", leave_task),
         ROW("asyncio", "current_task", current_task),
+        ROW("asyncio", "get_running_loop", get_running_loop),
         ROW("asyncio", "TimeoutError", timeout_error),
         ROW("asyncio", "CancelledError", cancelled_error),
         ROW("greenlet", "GreenletExit", greenlet_exit),
@@ -63,6 +65,7 @@ import_hooks(struct gl_state *st)
         ROW("io", "BufferedReader", buffered_reader),
         ROW("io", "BufferedRandom", buffered_random),
         ROW("greenloop.compat.awaitables", "as_coroutine", as_coroutine),
+        ROW("greenloop.spawned", "SpawnedFuture", spawned_future),
 #undef ROW
     };
 
@@ -170,6 +173,7 @@ core_exec(PyObject *module)
         gl_file_wrapper_type_init(module, st) < 0 ||
         gl_handle_types_init(module, st) < 0 ||
         gl_input_type_init(module, st) < 0 || gl_api_init(module, st) < 0 ||
+        gl_spawn_init(module, st) < 0 ||
         gl_engine_type_init(module, st) < 0 ||
         gl_uwsgi_module_new(module, st) < 0) {
         return -1;
@@ -252,7 +256,9 @@ static PyMethodDef core_functions[] = {
 static int
 add_api(PyObject *module)
 {
-    return PyModule_AddFunctions(module, gl_api_methods);
+    return PyModule_AddFunctions(module, gl_api_methods) < 0
+               ? -1
+               : PyModule_AddFunctions(module, gl_spawn_methods);
 }
 
 static PyModuleDef_Slot core_slots[] = {

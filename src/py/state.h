@@ -39,6 +39,7 @@
     X(http_11, "HTTP/1.1")                                \
     X(http_cookie, "HTTP_COOKIE")                         \
     X(http_host, "HTTP_HOST")                             \
+    X(job, "_job")                                        \
     X(m_delete, "DELETE")                                 \
     X(m_get, "GET")                                       \
     X(m_head, "HEAD")                                     \
@@ -60,6 +61,8 @@
     X(result, "result")                                   \
     X(script_name, "SCRIPT_NAME")                         \
     X(server_protocol, "SERVER_PROTOCOL")                 \
+    X(set_exception, "set_exception")                     \
+    X(set_result, "set_result")                           \
     X(slash, "/")                                         \
     X(switch_name, "switch")                              \
     X(tell, "tell")                                       \
@@ -80,6 +83,7 @@ struct gl_state {
     PyTypeObject *exchange_type;
     PyTypeObject *file_wrapper_type;
     PyTypeObject *input_type;
+    PyTypeObject *job_type;
     PyTypeObject *request_context_type;
     PyTypeObject *start_response_type;
     PyTypeObject *visible_type;
@@ -95,8 +99,10 @@ struct gl_state {
     PyObject *enter_task;
     PyObject *leave_task;
     PyObject *current_task;
+    PyObject *get_running_loop;
     PyObject *as_coroutine; /* of compat: any awaitable to a coroutine */
     PyObject *cancelled_error; /* asyncio.CancelledError */
+    PyObject *spawned_future; /* the class of what spawn() returns */
     /* classes of io whose read() gives what is on the disk */
     PyObject *file_io;
     PyObject *buffered_reader;
