@@ -76,6 +76,19 @@ gl_buf_append(struct gl_buf *b, const void *bytes, size_t n, size_t max_bytes)
     return error;
 }
 
+char *
+gl_buf_reserve(struct gl_buf *b, size_t n)
+{
+    return reserve(b, n) < 0 ? NULL : b->bytes + b->end;
+}
+
+void
+gl_buf_commit(struct gl_buf *b, size_t n)
+{
+    assert(n <= b->cap - b->end);
+    b->end += n;
+}
+
 void
 gl_buf_consume(struct gl_buf *b, size_t n)
 {

@@ -37,6 +37,12 @@ gl_buf_data(const struct gl_buf *b)
  * queue is as before. */
 int gl_buf_append(struct gl_buf *b, const void *bytes, size_t n,
                   size_t max_bytes);
+/* Makes room for n > 0 more bytes.  Returns where they go (borrowed until the
+ * next call; their number is told to gl_buf_commit), or NULL without memory,
+ * and then the queue is as before. */
+char *gl_buf_reserve(struct gl_buf *b, size_t n);
+/* Adds n bytes that were written to the room of gl_buf_reserve. */
+void gl_buf_commit(struct gl_buf *b, size_t n);
 /* Drops the first n bytes (n <= length); frees the storage if none is left. */
 void gl_buf_consume(struct gl_buf *b, size_t n);
 /* Frees the storage; the struct is zeroed and may be used again. */

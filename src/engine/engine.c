@@ -149,6 +149,7 @@ gl_engine_new(const struct gl_engine_ops *ops, void *owner,
     gl_list_init(&e->pending);
     gl_list_init(&e->deferred);
     gl_list_init(&e->due);
+    gl_list_init(&e->websockets);
     gl_list_init(&e->queue);
     gl_list_init(&e->graveyard);
     gl_list_init(&e->fd_watches);
@@ -201,6 +202,7 @@ gl_engine_free(struct gl_engine *e)
         return;
     }
     assert(!e->in_turn && e->stats.running == 0);
+    gl_ws_abandon_all(e);
     gl_engine_close_unused(e);
     gl_fd_forget_all(e);
     assert(gl_list_empty(&e->connections)); /* none runs without a slot */
@@ -672,5 +674,6 @@ gl_engine_drain(struct gl_engine *e)
             gl_engine_continue_later(e, conn);
         }
     }
+    gl_ws_close_all(e);
     gl_engine_settle(e);
 }

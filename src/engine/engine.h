@@ -64,6 +64,7 @@ struct gl_engine_stats {
     uint32_t running;     /* slots in use now (not: requests that gave
                            * theirs back) */
     uint32_t waiting;     /* requests in the queue now */
+    uint32_t websockets;  /* not freed yet */
 };
 
 /* Embedded in what wants to go on after everybody else who is ready; zeroed
@@ -92,7 +93,9 @@ int gl_engine_new(const struct gl_engine_ops *ops, void *owner,
                   struct gl_access_log *access_log,
                   struct gl_engine **ret_engine);
 /* Closes all connections and frees the engine; no request may be running,
- * with a slot or without.
+ * with a slot or without, but those of WebSockets without a slot: they are
+ * ended (1006), their waiters woken, and what is left of them is freed by
+ * gl_ws_free as ever.
  * NULL is fine.  Not to be called inside a turn. */
 void gl_engine_free(struct gl_engine *e);
 
@@ -140,8 +143,8 @@ int gl_engine_adopt(struct gl_engine *e, int fd, const struct gl_peer *peer,
                     const struct gl_transport *transport,
                     const struct gl_protocol *protocol,
                     const struct gl_listener *listener);
-/* Stops accepting, closes idle connections, and lets each other connection
- * end with its current request. */
+/* Stops accepting, closes idle connections and WebSockets (1001), and lets
+ * each other connection end with its current request. */
 void gl_engine_drain(struct gl_engine *e);
 /* Closes every connection that runs no request. */
 void gl_engine_close_unused(struct gl_engine *e);

@@ -30,6 +30,7 @@ struct gl_engine {
     struct gl_list pending;     /* connections to be continued */
     struct gl_list deferred;    /* of struct gl_deferred */
     struct gl_list due;         /* those that this turn runs */
+    struct gl_list websockets;  /* all, by gl_ws.link */
     struct gl_list queue;       /* requests that wait for a slot */
     struct gl_list graveyard;   /* closed connections, freed in settle */
     struct gl_list fd_watches;  /* of fd_wait.c */
@@ -62,6 +63,11 @@ void gl_fd_bury(struct gl_engine *e);
 /* Ends every wait for a descriptor, waking nobody. */
 void gl_fd_forget_all(struct gl_engine *e);
 
+/* Begins to close every WebSocket, with 1001. */
+void gl_ws_close_all(struct gl_engine *e);
+/* Ends every WebSocket and its request, and leaves the memory to the owner. */
+void gl_ws_abandon_all(struct gl_engine *e);
+
 /* Parts of a connection that request.c shares with conn.c. */
 
 /* Sends what is in conn->out.  Returns 0 when it is empty, -EAGAIN (the
@@ -73,6 +79,9 @@ int gl_conn_flush_in_time(struct gl_conn *conn);
 /* Receives up to n > 0 bytes of the peer's stream.  Returns how many, 0 at its
  * end, -EAGAIN or -ECONNRESET. */
 ssize_t gl_conn_receive(struct gl_conn *conn, void *dst, size_t n);
+/* Sends all of iov, what the socket does not take by way of conn->out, which
+ * may grow by it.  Returns 0; -ENOMEM: nothing was taken; or -ECONNRESET. */
+int gl_conn_post(struct gl_conn *conn, const struct iovec *iov, int count);
 /* Asks for an event when the socket takes bytes again.  0 or -errno. */
 int gl_conn_want_write(struct gl_conn *conn);
 /* Ends the connection once conn->out has left; lingers where bytes of the

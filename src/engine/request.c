@@ -82,6 +82,60 @@ copy_rest(struct gl_conn *conn, const struct iovec *iov, int count,
     return gl_conn_want_write(conn);
 }
 
+/* Appends what follows the first `skip` bytes of iov to conn->out. */
+static int
+keep_rest(struct gl_conn *conn, const struct iovec *iov, int count,
+          size_t total, size_t skip)
+{
+    char *dst = gl_buf_reserve(&conn->out, total - skip);
+
+    if (dst == NULL) {
+        return -ENOMEM;
+    }
+    for (int i = 0; i < count; i++) {
+        size_t from = skip < iov[i].iov_len ? skip : iov[i].iov_len;
+        size_t n = iov[i].iov_len - from;
+
+        skip -= from;
+        if (n > 0) {
+            memcpy(dst, (const char *)iov[i].iov_base + from, n);
+            dst += n;
+            gl_buf_commit(&conn->out, n);
+        }
+    }
+    return 0;
+}
+
+int
+gl_conn_post(struct gl_conn *conn, const struct iovec *iov, int count)
+{
+    size_t total = total_bytes(iov, count);
+    ssize_t n = 0;
+    int error;
+
+    if (conn->reset) {
+        return -ECONNRESET;
+    }
+    if (gl_buf_len(&conn->out) == 0) {
+        n = conn->transport->writev(conn, iov, count);
+        if (n == (ssize_t)total) {
+            return 0;
+        }
+        if (n < 0 && n != -EAGAIN) {
+            conn->reset = true;
+            return -ECONNRESET;
+        }
+        n = n > 0 ? n : 0;
+    }
+    if (keep_rest(conn, iov, count, total, (size_t)n) < 0) {
+        conn->reset |= n > 0; /* a part alone is worse than nothing */
+        return n > 0 ? -ECONNRESET : -ENOMEM;
+    }
+    /* While flushing the socket announces its room by itself. */
+    error = conn->flushing ? -EAGAIN : gl_conn_flush_in_time(conn);
+    return error == -ECONNRESET ? error : 0;
+}
+
 /* Common to send and sendfile: may bytes go out now?  0 or -errno. */
 static int
 may_send(struct gl_conn *conn)
