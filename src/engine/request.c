@@ -513,6 +513,20 @@ gl_request_fd(const struct gl_request *req)
     return req->conn->watch.fd;
 }
 
+int
+gl_request_shutdown(struct gl_request *req)
+{
+    struct gl_conn *conn = req->conn;
+    int error = may_send(conn);
+
+    req->keep_alive = false;
+    if (error == 0 && conn->transport->shutdown_write(conn) < 0) {
+        conn->reset = true;
+        error = -ECONNRESET;
+    }
+    return error;
+}
+
 bool
 gl_request_keeps(struct gl_request *req)
 {

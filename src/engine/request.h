@@ -102,6 +102,10 @@ void *gl_request_listener_user(const struct gl_request *req);
 bool gl_request_has_sendfile(const struct gl_request *req);
 /* The request's descriptor (borrowed). */
 int gl_request_fd(const struct gl_request *req);
+/* Ends our side of the stream, after what was sent, while the request goes on:
+ * nothing more can be sent.  0; -EAGAIN: wait for writing and call again; or
+ * -ECONNRESET. */
+int gl_request_shutdown(struct gl_request *req);
 /* Ends the request and frees its slot, if it still has one.  With keep and
  * the peer's consent the connection serves on; else it is closed after what
  * was sent has left.  No waiter may be left; req is invalid afterwards. */

@@ -392,12 +392,32 @@ await_one(struct gl_state *st, struct gl_core *core, PyObject *awaitable,
 }
 
 static PyObject *
+await_here(struct gl_state *st, PyObject *awaitable, PyObject *timeout,
+           uint64_t timeout_ns)
+{
+    struct gl_core *core = gl_core_current(st);
+
+    if (core == NULL || !core->busy) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "greenloop.await_() can only be called by code that "
+                        "serves a request; in a coroutine use await");
+        return NULL;
+    }
+    return await_one(st, core, awaitable, timeout, timeout_ns);
+}
+
+PyObject *
+gl_api_await(struct gl_state *st, PyObject *awaitable)
+{
+    return await_here(st, awaitable, Py_None, 0);
+}
+
+static PyObject *
 api_await(PyObject *module, PyObject *args, PyObject *kwargs)
 {
     char *names[] = {"awaitable", "timeout", NULL};
     struct gl_state *st = gl_state_of_module(module);
     PyObject *awaitable, *timeout = Py_None;
-    struct gl_core *core;
     uint64_t ns = 0;
 
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:await_", names,
@@ -408,14 +428,7 @@ api_await(PyObject *module, PyObject *args, PyObject *kwargs)
         gl_seconds_to_ns(timeout, "the timeout of await_()", &ns) < 0) {
         return NULL;
     }
-    core = gl_core_current(st);
-    if (core == NULL || !core->busy) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        "greenloop.await_() can only be called by code that "
-                        "serves a request; in a coroutine use await");
-        return NULL;
-    }
-    return await_one(st, core, awaitable, timeout, ns);
+    return await_here(st, awaitable, timeout, ns);
 }
 
 /* --- the view of the loop --------------------------------------------- */

@@ -14,6 +14,9 @@ extern PyMethodDef gl_api_methods[];
 /* Adds the types behind them.  0 or -1. */
 int gl_api_init(PyObject *module, struct gl_state *st);
 
+/* await_(awaitable) in the running request; NULL with RuntimeError outside of
+ * one.  A new reference. */
+PyObject *gl_api_await(struct gl_state *st, PyObject *awaitable);
 /* A coroutine that was started eagerly runs inside the request's greenlet:
  * parking it there would leave the loop believing that its task still runs.
  * 0, or -1 with RuntimeError. */

@@ -54,6 +54,7 @@ struct gl_core {
     void *exchange;             /* the gateway's */
     PyObject *job;              /* strong: what spawn() runs here, or NULL */
     struct gl_list waits;       /* of its family, parked now */
+    uint64_t served;            /* requests, the running one included */
     uint32_t id;
     uint32_t switches;          /* into it, for the running request */
     uint32_t visible;           /* > 0: it sees the running loop */

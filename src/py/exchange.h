@@ -101,7 +101,24 @@ int gl_response_send_sequence(GlExchange *x, PyObject *items);
  * sent this way (nothing was sent); or -1. */
 int gl_response_send_file(GlExchange *x, PyObject *file);
 
+/* Sends bytes as they are, for an application that writes status line and
+ * headers itself: before start_response.  The connection ends with the
+ * request.  0 or -1. */
+int gl_response_send_raw(GlExchange *x, const char *bytes, size_t n);
+/* Sends `size` bytes of a regular file from `at` on, as a piece of the body.
+ * 0, or -1: with OSError also if the file ends early. */
+int gl_response_send_range(GlExchange *x, int fd, off_t at, uint64_t size);
+/* Ends the answer as it is and the client's stream; the application goes on,
+ * and what it sends later is dropped.  0 or -1. */
+int gl_response_disconnect(GlExchange *x);
+
 /* --- handle_types.c, input_type.c, file_wrapper_type.c --- */
+
+/* What has arrived of the body, at most max bytes, b"" at its end.  Where
+ * nothing has: waits for it, timeout_ns (0: as the options say) at most, or
+ * returns None.  A new reference or NULL. */
+PyObject *gl_input_arrived(GlExchange *x, size_t max, bool wait,
+                           uint64_t timeout_ns);
 
 int gl_handle_types_init(PyObject *module, struct gl_state *st);
 int gl_input_type_init(PyObject *module, struct gl_state *st);

@@ -53,6 +53,7 @@ begin(GlExchange *x, struct gl_core *core)
 {
     x->core = core;
     x->req = core->request;
+    core->served++;
     x->head_n = 0;
     x->length = x->body_sent = x->since_ns = 0;
     x->fields = x->vars = x->vars_bytes = 0;

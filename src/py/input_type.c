@@ -56,6 +56,49 @@ take_some(GlInput *self, char *dst, size_t room)
     return (ssize_t)n;
 }
 
+/* Takes what there is, without waiting: bytes, 0, -EAGAIN or -errno. */
+static ssize_t
+take_arrived(GlInput *self, char *dst, size_t room)
+{
+    return gl_buf_len(&self->ahead) > 0
+               ? take_some(self, dst, room)
+               : gl_request_read(self->x->req, dst, room);
+}
+
+PyObject *
+gl_input_arrived(GlExchange *x, size_t max, bool wait, uint64_t timeout_ns)
+{
+    GlInput *self = (GlInput *)((struct gl_kit *)x->core->exchange)->input;
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)max);
+    ssize_t n = 0;
+    int error = 0;
+
+    if (bytes == NULL) {
+        return NULL;
+    }
+    Py_INCREF((PyObject *)self); /* the request may end while it waits */
+    while (error == 0 &&
+           (n = take_arrived(self, PyBytes_AS_STRING(bytes), max)) ==
+               -EAGAIN &&
+           wait) {
+        error = gl_exchange_wait_for(x, false, timeout_ns);
+    }
+    Py_DECREF((PyObject *)self);
+    if (error == 0 && n == -EAGAIN) {
+        Py_DECREF(bytes);
+        Py_RETURN_NONE;
+    }
+    if (error < 0 || n < 0) {
+        Py_DECREF(bytes);
+        if (error == 0) {
+            (void)gl_exchange_fail(x, (int)n);
+        }
+        return NULL;
+    }
+    (void)_PyBytes_Resize(&bytes, n); /* NULL with MemoryError if not */
+    return bytes;
+}
+
 /* How much to make room for at first: what is known to come, within reason. */
 static size_t
 first_size(GlInput *self, size_t wanted)

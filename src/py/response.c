@@ -410,7 +410,17 @@ advance(struct iovec **iov, int *count, size_t n)
     }
 }
 
-/* Sends all of it, parking while the socket is full.  0 or -1. */
+/* What is sent from now on is dropped. */
+static void
+end_output(GlExchange *x)
+{
+    x->started = x->head_sent = x->no_body = true;
+    x->chunked = false;
+    x->req->keep_alive = false;
+}
+
+/* Sends all of it, parking while the socket is full.  0 or -1: what follows
+ * a part of it would be taken for the rest, so nothing follows. */
 static int
 send_all(GlExchange *x, struct iovec *iov, int count, bool last)
 {
@@ -423,24 +433,34 @@ send_all(GlExchange *x, struct iovec *iov, int count, bool last)
             return gl_exchange_fail(x, (int)n);
         }
         if (count > 0 && gl_exchange_wait(x, true) < 0) {
+            if (x->req != NULL) {
+                end_output(x);
+            }
             return -1;
         }
     }
     return 0;
 }
 
-/* Counts n more bytes of the body against the promised length.  Returns how
- * many of them may be sent. */
-static size_t
-count_body(GlExchange *x, size_t n)
+/* How many of n more bytes of the body the promised length allows. */
+static uint64_t
+allowed_body(GlExchange *x, uint64_t n)
 {
     if (x->has_length && n > x->length - x->body_sent) {
-        n = (size_t)(x->length - x->body_sent);
+        n = x->length - x->body_sent;
         x->req->keep_alive = false;
         gl_engine_report(gl_engine_of_pool(x->core->pool),
                          "the response is longer than its Content-Length: "
                          "cut");
     }
+    return n;
+}
+
+/* The same, and counts them. */
+static size_t
+count_body(GlExchange *x, size_t n)
+{
+    n = (size_t)allowed_body(x, n);
     x->body_sent += n;
     return n;
 }
@@ -735,4 +755,81 @@ gl_response_send_file(GlExchange *x, PyObject *file)
         return -1;
     }
     return 1;
+}
+
+/* A chunk has said how long it is, and Content-Length may have. */
+static int
+send_whole_range(GlExchange *x, int fd, off_t at, uint64_t size)
+{
+    uint64_t before = x->body_sent;
+
+    if (send_file_bytes(x, fd, at, size) < 0) {
+        x->req->keep_alive = false;
+        return -1;
+    }
+    if (x->body_sent - before < size) {
+        x->req->keep_alive = false;
+        gl_raise_errno(-EIO, "the file became shorter while it was sent");
+        return -1;
+    }
+    return 0;
+}
+
+int
+gl_response_send_range(GlExchange *x, int fd, off_t at, uint64_t size)
+{
+    struct iovec iov[2], end = {(void *)(uintptr_t)"\r\n", 2};
+    char chunk[GL_CHUNK_HEAD_BYTES];
+    int count = 0;
+
+    if (!gl_request_has_sendfile(x->req)) {
+        gl_raise_errno(-ENOTSUP, "sendfile() cannot be used here");
+        return -1;
+    }
+    if (begin_sending(x, iov, &count) < 0) {
+        return -1;
+    }
+    size = x->no_body ? 0 : allowed_body(x, size);
+    if (x->chunked && size > 0) {
+        add_iov(iov, &count, chunk, gl_http1_chunk_head(chunk, size));
+    }
+    if (send_all(x, iov, count, false) < 0 ||
+        (size > 0 && send_whole_range(x, fd, at, size) < 0)) {
+        return -1;
+    }
+    return x->chunked && size > 0 ? send_all(x, &end, 1, false) : 0;
+}
+
+/* --- without an answer ------------------------------------------------ */
+
+int
+gl_response_send_raw(GlExchange *x, const char *bytes, size_t n)
+{
+    struct iovec iov = {(void *)(uintptr_t)bytes, n};
+
+    x->started = x->head_sent = true; /* what follows is sent as it is, too */
+    x->req->keep_alive = false;
+    x->body_sent += n;
+    return send_all(x, &iov, 1, false);
+}
+
+int
+gl_response_disconnect(GlExchange *x)
+{
+    int error = 0;
+
+    if (x->started && gl_response_send(x, "", 0, true) < 0) {
+        if (!PyErr_ExceptionMatches(x->st->client_disconnected)) {
+            return -1;
+        }
+        PyErr_Clear(); /* it was faster */
+    }
+    while ((error = gl_request_shutdown(x->req)) == -EAGAIN) {
+        if (gl_exchange_wait(x, true) < 0) {
+            return -1;
+        }
+    }
+    end_output(x); /* a client that has gone already is disconnected, too */
+    x->req->user = NULL; /* its own end is none of the request's concern */
+    return 0;
 }

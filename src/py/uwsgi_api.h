@@ -29,6 +29,10 @@ GlExchange *gl_uwsgi_exchange(PyObject *module, PyObject *request_context);
 GlExchange *gl_uwsgi_exchange_alone(PyObject *module, PyObject *args,
                                     PyObject *kwargs);
 
+/* The bytes of a bytes object, or of a str as UTF-8; borrowed from it.  0, or
+ * -1 with TypeError. */
+int gl_uwsgi_text(PyObject *object, struct gl_str *ret_text);
+
 /* --- uwsgi_wait.c --- */
 
 /* What the response's iterator yielded has been sent: waits for the
@@ -40,6 +44,7 @@ PyObject *gl_uwsgi_logvars(GlExchange *x);
 void gl_uwsgi_request_free(GlExchange *x);
 
 /* The module's functions, by file. */
+extern PyMethodDef gl_uwsgi_fd_methods[];
 extern PyMethodDef gl_uwsgi_request_methods[];
 extern PyMethodDef gl_uwsgi_wait_methods[];
 

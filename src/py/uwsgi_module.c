@@ -108,6 +108,7 @@ static int
 fill_module(PyObject *module)
 {
     PyMethodDef *const tables[] = {
+        gl_uwsgi_fd_methods,
         gl_uwsgi_request_methods,
         gl_uwsgi_wait_methods,
     };
