@@ -7,6 +7,7 @@ which a test compares.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from ssl import SSLContext, SSLObject
 from types import ModuleType
 from typing import Any, ParamSpec, TypeVar, final
 
@@ -117,10 +118,21 @@ class Engine:
         access_log_fd: int = -1,
         access_log_format: str = "uwsgi",
     ) -> Engine: ...
-    def listen(self, fd: int, server_name: str, server_port: str, /) -> None:
+    def listen(
+        self,
+        fd: int,
+        server_name: str,
+        server_port: str,
+        tls: tuple[SSLContext, Callable[[SSLObject], dict[str, str]]]
+        | None = None,
+        /,
+    ) -> None:
         """Serve the connections of a listening, non-blocking socket.
 
-          fd  stays the caller's, and open until drain() or close()
+          fd   stays the caller's, and open until drain() or close()
+          tls  (SSLContext, describe): describe(SSLObject) is called after
+               each handshake, and gives a dict of str for the connection's
+               environs
         Raises OSError if it cannot be watched.
         """
 

@@ -89,7 +89,7 @@ def listen(text: str, backlog: int = 1024) -> list[socket.socket]:
         raise _explain(address, error) from error
 
 
-def socket_name(sock: socket.socket) -> str:
+def socket_name(sock: socket.socket, scheme: str = "http") -> str:
     """Where a listening socket is: http://host:port or unix:/path."""
     if sock.family == socket.AF_UNIX:
         name = sock.getsockname()
@@ -98,7 +98,7 @@ def socket_name(sock: socket.socket) -> str:
         return f"unix:{name}"
     host, port = sock.getsockname()[:2]
     shown = f"[{host}]" if sock.family == socket.AF_INET6 else host
-    return f"http://{shown}:{port}"
+    return f"{scheme}://{shown}:{port}"
 
 
 def _listen_tcp(address: Address, backlog: int) -> list[socket.socket]:

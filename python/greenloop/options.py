@@ -53,6 +53,8 @@ class Settings:
 
     http_sockets: list[str]
     cores: int
+    https_sockets: list[str] = dataclasses.field(default_factory=list)
+    sni: list[str] = dataclasses.field(default_factory=list)
     prog: str = "greenloop"
     loop: str = "auto"
     running_loop: str = "hidden"
@@ -163,6 +165,28 @@ OPTIONS: tuple[Option, ...] = (
         aliases=("http",),
         metavar="ADDR",
         field="http_sockets",
+        repeat=True,
+    ),
+    Option(
+        "https-socket",
+        LISTENING,
+        Kind.TEXT,
+        "serve HTTPS on this address with this certificate (PEM files); "
+        "clients may, with !CA must, show one that CA has signed; may be "
+        "repeated",
+        aliases=("https",),
+        metavar="ADDR,CERT,KEY[,CIPHERS[,[!]CA]]",
+        field="https_sockets",
+        repeat=True,
+    ),
+    Option(
+        "sni",
+        LISTENING,
+        Kind.TEXT,
+        "a further certificate, for clients that ask for this host name or "
+        "for one that *.domain stands for; may be repeated",
+        metavar="NAME CERT,KEY[,CIPHERS[,[!]CA]]",
+        field="sni",
         repeat=True,
     ),
     Option(
@@ -492,9 +516,9 @@ REFUSALS: tuple[Refusal, ...] = (
         "is not available: use --http-socket and let the proxy speak HTTP.",
     ),
     Refusal(
-        ("https", "https-socket", "http2", "https2", "suwsgi-socket"),
-        "is not available yet: let a proxy in front of --http-socket end "
-        "TLS and speak HTTP/2.",
+        ("http2", "https2", "suwsgi-socket"),
+        "is not available: use --https-socket, and let a proxy in front of "
+        "it speak HTTP/2.",
     ),
     Refusal(
         ("http11-socket",),
@@ -704,7 +728,7 @@ def _as_given(
 
 def _check(settings: Settings) -> None:
     """What no option can see alone."""
-    if not settings.http_sockets:
+    if not settings.http_sockets and not settings.https_sockets:
         raise UsageError(
             "no address to listen on: give one with --http-socket, "
             "for example --http-socket :9090."

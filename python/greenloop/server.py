@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl as ssl_module
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from greenloop import _core, addresses, hooks, mounts
+from greenloop import _core, addresses, hooks, mounts, tls
 from greenloop.compat import asyncio_patch, uwsgi_module
 
 __all__ = ["Server", "start_server"]
@@ -47,11 +48,13 @@ class Server:
         report: Report,
         on_interrupt: Callable[[], object],
         graceful_timeout: float,
+        contexts: Mapping[socket.socket, ssl_module.SSLContext] | None = None,
         **engine: Any,
     ) -> None:
         self.graceful_timeout = graceful_timeout
         self._loop = loop
         self._sockets = sockets
+        self._contexts = contexts or {}
         self._closed: asyncio.Future[None] = loop.create_future()
         self._timers: list[asyncio.TimerHandle] = []
         self._closing = False
@@ -87,7 +90,13 @@ class Server:
         """Begins to accept connections.  Raises OSError if it cannot."""
         for sock in self._sockets:
             name, port = _server_name(sock)
-            self._engine.listen(sock.fileno(), name, port)
+            context = self._contexts.get(sock)
+            self._engine.listen(
+                sock.fileno(),
+                name,
+                port,
+                None if context is None else (context, tls.describe),
+            )
 
     def abandon(self) -> None:
         """Closes a server that has not begun to listen; runs no hooks."""
@@ -234,6 +243,7 @@ async def start_server(
     running_loop: str = "hidden",
     graceful_timeout: float = 30.0,
     options: Mapping[str, int] | None = None,
+    ssl: ssl_module.SSLContext | None = None,
 ) -> Server:
     """Serves a WSGI application on the running loop; returns the Server.
 
@@ -251,6 +261,8 @@ async def start_server(
     graceful_timeout  seconds that close() leaves to running requests
     options           limits and timeouts, by name: see "The engine's options"
                       in docs/options.md
+    ssl               serve HTTPS with this context, made for servers
+                      (PROTOCOL_TLS_SERVER)
 
     It takes no signals and no other state of the process.  Errors of
     applications go to the logger "greenloop".  Functions registered by
@@ -279,6 +291,7 @@ async def start_server(
             on_interrupt=lambda: loop.call_soon(_interrupt),
             graceful_timeout=graceful_timeout,
             options=limits,
+            contexts={} if ssl is None else dict.fromkeys(sockets, ssl),
             running_loop_visible=running_loop == "visible",
         )
         await server.start()

@@ -23,7 +23,7 @@ import traceback
 from types import FrameType
 from typing import Any
 
-from greenloop import addresses, loader, mounts
+from greenloop import addresses, loader, mounts, tls
 from greenloop.compat import asyncio_patch, uwsgi_module
 from greenloop.options import Settings
 from greenloop.server import Server
@@ -45,21 +45,39 @@ def run(settings: Settings) -> int:
     """
     if settings.logto is not None:
         _redirect_output(settings.logto)
-    sockets = [
-        sock
-        for address in settings.http_sockets
-        for sock in addresses.listen(address, settings.backlog)
-    ]
+    sockets: list[socket.socket] = []
+    contexts: dict[socket.socket, tls.Contexts] = {}
     try:
+        for address in settings.http_sockets:
+            sockets += addresses.listen(address, settings.backlog)
+        for text in settings.https_sockets:
+            sealed, shared = _listen_tls(text, settings)
+            sockets += sealed
+            contexts.update(dict.fromkeys(sealed, shared))
         loop = _new_loop(settings.loop)
         asyncio_patch.install()
         uwsgi_module.install(sockets, settings.engine, settings.opt)
         apps = loader.load_applications(settings)
         _settle_the_collector(settings.cores)
-        return _Worker(settings, loop, apps, sockets).run()
+        return _Worker(settings, loop, apps, sockets, contexts).run()
     finally:
         for sock in sockets:
             sock.close()
+
+
+def _listen_tls(
+    text: str, settings: Settings
+) -> tuple[list[socket.socket], tls.Contexts]:
+    """The sockets of an --https-socket, and their contexts."""
+    try:
+        address, certificate = tls.parse_socket(text)
+        names = dict(tls.parse_name(name) for name in settings.sni)
+        contexts = tls.Contexts(certificate, names)
+    except (ValueError, tls.CertificateError) as error:
+        raise loader.LoadError(
+            f"--https-socket {text}: {error}", exit_status=1
+        ) from None
+    return addresses.listen(address, settings.backlog), contexts
 
 
 def _new_loop(kind: str) -> asyncio.AbstractEventLoop:
@@ -122,8 +140,10 @@ class _Worker:
         loop: asyncio.AbstractEventLoop,
         apps: list[tuple[str, Any]],
         sockets: list[socket.socket],
+        contexts: dict[socket.socket, tls.Contexts],
     ) -> None:
         self._settings = settings
+        self._contexts = contexts
         self._loop = loop
         self._deadline = 0.0
         self._server = Server(
@@ -133,6 +153,7 @@ class _Worker:
             report=_report,
             on_interrupt=self._stop,
             graceful_timeout=settings.graceful_timeout,
+            contexts={sock: each.main for sock, each in contexts.items()},
             options=settings.engine,
             running_loop_visible=settings.running_loop == "visible",
             manage_script_name=settings.manage_script_name,
@@ -144,7 +165,8 @@ class _Worker:
         try:
             self._start()
             for sock in self._server.sockets:
-                _say(f"listening on {addresses.socket_name(sock)}")
+                scheme = "https" if sock in self._contexts else "http"
+                _say(f"listening on {addresses.socket_name(sock, scheme)}")
             _say("ready")
             self._loop.run_until_complete(self._server.wait_closed())
         finally:
@@ -162,12 +184,26 @@ class _Worker:
             ) from error
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
+        if self._contexts:
+            signal.signal(signal.SIGHUP, self._on_reload)
         self._server.listen()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         # Between any two instructions of any request: only tell the loop.
         self._watch_the_end()
         self._loop.call_soon_threadsafe(self._stop)
+
+    def _on_reload(self, number: int, frame: FrameType | None) -> None:
+        self._loop.call_soon_threadsafe(self._reload_certificates)
+
+    def _reload_certificates(self) -> None:
+        for contexts in dict.fromkeys(self._contexts.values()):
+            try:
+                contexts.reload()
+            except tls.CertificateError as error:
+                _say(f"{error}; the old certificate stays in use")
+                return
+        _say("certificates read again")
 
     def _stop(self) -> None:
         self._watch_the_end()

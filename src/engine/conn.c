@@ -666,6 +666,11 @@ conn_ready(struct gl_watch *watch, uint32_t events)
     if (events & EPOLLERR) {
         conn->reset = true;
     }
+    if ((events & EPOLLOUT) && conn->transport->flush != NULL) {
+        int error = conn->transport->flush(conn);
+
+        conn->reset |= error < 0 && error != -EAGAIN;
+    }
     if (conn->state == GL_CONN_BUSY) {
         if ((events & EPOLLOUT) && gl_buf_len(&conn->out) > 0) {
             /* A failure is noted as a reset. */

@@ -76,6 +76,8 @@ int gl_conn_new(struct gl_engine *e, int fd, const struct gl_peer *peer,
                 const struct gl_transport *transport,
                 const struct gl_protocol *protocol,
                 const struct gl_listener *listener);
+/* Asks for an event when the socket takes bytes again.  0 or -errno. */
+int gl_conn_want_write(struct gl_conn *conn);
 /* Moves the deadline to delay_ms from now; the timer follows lazily.  Without
  * memory for the timer the connection counts as broken. */
 void gl_conn_set_deadline(struct gl_conn *conn, uint32_t delay_ms);

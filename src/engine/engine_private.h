@@ -82,8 +82,6 @@ ssize_t gl_conn_receive(struct gl_conn *conn, void *dst, size_t n);
 /* Sends all of iov, what the socket does not take by way of conn->out, which
  * may grow by it.  Returns 0; -ENOMEM: nothing was taken; or -ECONNRESET. */
 int gl_conn_post(struct gl_conn *conn, const struct iovec *iov, int count);
-/* Asks for an event when the socket takes bytes again.  0 or -errno. */
-int gl_conn_want_write(struct gl_conn *conn);
 /* Ends the connection once conn->out has left; lingers where bytes of the
  * peer could still be on their way. */
 void gl_conn_end(struct gl_conn *conn);

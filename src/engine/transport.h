@@ -1,4 +1,4 @@
-/* transport.h - how a connection moves bytes: plain sockets now, TLS later.
+/* transport.h - how a connection moves bytes: plain here, TLS in src/py.
  *
  * A transport is a const table.  All functions work on a non-blocking
  * connection and return >= 0, or a negative errno; -EAGAIN means "when the
@@ -25,8 +25,14 @@ struct gl_transport {
      * announced by nobody else. */
     ssize_t (*recv)(struct gl_conn *conn, void *dst, size_t n,
                     bool *ret_drained);
+    /* Returns the bytes taken.  After -EAGAIN, or with fewer taken, the
+     * next call offers the same bytes again from where it stopped: a
+     * transport may have sent a part of them already. */
     ssize_t (*writev)(struct gl_conn *conn, const struct iovec *iov,
                       int count);
+    /* Sends on what the transport itself holds; called when the socket takes
+     * bytes again.  NULL: it never holds any.  0 or -errno. */
+    int (*flush)(struct gl_conn *conn);
     /* Sends up to n bytes of file_fd from *offset and advances *offset.
      * NULL: the caller reads the file itself. */
     ssize_t (*sendfile)(struct gl_conn *conn, int file_fd, off_t *offset,

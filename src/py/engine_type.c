@@ -361,54 +361,53 @@ check_open(GlEngine *self)
     return 0;
 }
 
-static struct gl_entrance *
-add_entrance(GlEngine *self, const char *name, const char *port)
+/* Makes room for another entrance and keeps it.  Steals it on success. */
+static int
+keep_entrance(GlEngine *self, struct gl_entrance *entrance)
 {
     struct gl_entrance **all =
         realloc(self->entrances, (self->entrance_count + 1) * sizeof(*all));
-    struct gl_entrance *entrance = calloc(1, sizeof(*entrance));
 
-    if (all != NULL) {
-        self->entrances = all;
-    }
-    if (all == NULL || entrance == NULL) {
-        free(entrance);
+    if (all == NULL) {
         PyErr_NoMemory();
-        return NULL;
+        return -1;
     }
-    entrance->environ = gl_environ_base(self->st, gl_transport_plain.scheme,
-                                        name, port, self->errors);
-    if (entrance->environ == NULL) {
-        free(entrance);
-        return NULL;
-    }
-    self->entrances[self->entrance_count++] = entrance;
-    return entrance;
+    self->entrances = all;
+    all[self->entrance_count++] = entrance;
+    return 0;
 }
 
 PyDoc_STRVAR(listen_doc,
-"listen($self, fd, server_name, server_port, /)\n--\n\n"
+"listen($self, fd, server_name, server_port, tls=None, /)\n--\n\n"
 "Serve the connections of a listening, non-blocking socket.\n\n"
-"  fd  stays the caller's, and open until drain() or close()\n"
+"  fd   stays the caller's, and open until drain() or close()\n"
+"  tls  (SSLContext, describe): describe(SSLObject) is called after\n"
+"       each handshake, and gives a dict of str for the connection's\n"
+"       environs\n"
 "Raises OSError if it cannot be watched.");
 
 static PyObject *
 engine_listen(PyObject *object, PyObject *args)
 {
     GlEngine *self = (GlEngine *)object;
+    struct gl_entrance_args a = {.errors = self->errors, .tls = Py_None};
     struct gl_entrance *entrance;
-    const char *name, *port;
     int fd, error;
 
-    if (!PyArg_ParseTuple(args, "iss:listen", &fd, &name, &port) ||
+    if (!PyArg_ParseTuple(args, "iss|O:listen", &fd, &a.server_name,
+                          &a.server_port, &a.tls) ||
         check_open(self) < 0) {
         return NULL;
     }
-    entrance = add_entrance(self, name, port);
+    entrance = gl_entrance_new(self->st, &a);
     if (entrance == NULL) {
         return NULL;
     }
-    error = gl_engine_listen(self->engine, fd, &gl_transport_plain,
+    if (keep_entrance(self, entrance) < 0) {
+        gl_entrance_free(entrance);
+        return NULL;
+    }
+    error = gl_engine_listen(self->engine, fd, entrance->transport,
                              &gl_protocol_http1, entrance);
     if (error < 0) {
         return gl_raise_errno(error, "cannot watch the listening socket");
@@ -777,7 +776,11 @@ engine_traverse(PyObject *object, visitproc visit, void *arg)
         Py_VISIT(self->mounts[i].app);
     }
     for (size_t i = 0; i < self->entrance_count; i++) {
-        Py_VISIT(self->entrances[i]->environ);
+        int stop = gl_entrance_traverse(self->entrances[i], visit, arg);
+
+        if (stop != 0) {
+            return stop;
+        }
     }
     Py_VISIT(self->errors);
     Py_VISIT(self->report);
@@ -811,8 +814,7 @@ engine_dealloc(PyObject *object)
     }
     free(self->mounts);
     for (size_t i = 0; i < self->entrance_count; i++) {
-        Py_DECREF(self->entrances[i]->environ);
-        free(self->entrances[i]);
+        gl_entrance_free(self->entrances[i]);
     }
     free(self->entrances);
     (void)engine_clear(object);

@@ -6,6 +6,7 @@
 #define GL_PY_ENGINE_TYPE_H
 
 #include "py/core.h"
+#include "py/entrance.h"
 
 #ifndef GL_VERSION
 #error "GL_VERSION is set by the build"
@@ -15,11 +16,6 @@
 struct gl_mount {
     PyObject *prefix; /* strong str, "" or "/p" */
     PyObject *app;    /* strong */
-};
-
-/* What listeners carry as `user`. */
-struct gl_entrance {
-    PyObject *environ; /* strong: the base of its requests' environs */
 };
 
 typedef struct {

@@ -399,7 +399,8 @@ gl_environ_new(GlExchange *x, PyObject *base, const struct gl_kit *kit)
     if (env == NULL) {
         return NULL;
     }
-    if (put_request_line(x, env) < 0 || put_peer(x, env) < 0 ||
+    if (gl_tls_put(x->req, env) < 0 || put_request_line(x, env) < 0 ||
+        put_peer(x, env) < 0 ||
         put_fields(x, env) < 0 ||
         PyDict_SetItem(env, st->s_wsgi_input, kit->input) < 0 ||
         PyDict_SetItem(env, st->s_uwsgi_core, x->core->number) < 0 ||

@@ -25,6 +25,7 @@
     X(content_length, "CONTENT_LENGTH")                   \
     X(content_type, "CONTENT_TYPE")                       \
     X(create_task, "create_task")                         \
+    X(do_handshake, "do_handshake")                       \
     X(done, "done")                                       \
     X(empty, "")                                          \
     X(fdevent_readable, "x-wsgiorg.fdevent.readable")     \
@@ -47,6 +48,7 @@
     X(m_patch, "PATCH")                                   \
     X(m_post, "POST")                                     \
     X(m_put, "PUT")                                       \
+    X(on, "on")                                           \
     X(path_info, "PATH_INFO")                             \
     X(query_string, "QUERY_STRING")                       \
     X(raw, "raw")                                         \
@@ -67,9 +69,12 @@
     X(switch_name, "switch")                              \
     X(tell, "tell")                                       \
     X(throw, "throw")                                     \
+    X(unwrap, "unwrap")                                   \
     X(uwsgi_core, "uwsgi.core")                           \
     X(uwsgi_ready_fd, "uwsgi.ready_fd")                   \
     X(wsgi_disconnected, "greenloop.client_disconnected") \
+    X(write, "write")                                     \
+    X(write_eof, "write_eof")                             \
     X(wsgi_input, "wsgi.input")
 
 /* Environ keys of fields that have no id are cached by their bytes. */
