@@ -67,7 +67,8 @@ def parse_name(text: str) -> tuple[str, Certificate]:
 
 
 def _explain(certificate: Certificate, error: OSError) -> CertificateError:
-    for path in (certificate.cert, certificate.key, certificate.ca.lstrip("!")):
+    ca = certificate.ca.lstrip("!")
+    for path in (certificate.cert, certificate.key, ca):
         if path and not os.access(path, os.R_OK):
             return CertificateError(
                 error.errno, f"cannot read the file {path}"
