@@ -5,8 +5,13 @@ In a request:
 
     await_(awaitable, timeout=None)  wait for a coroutine or a future
     sleep(seconds)                   wait without keeping others waiting
+    wait_readable(fd, timeout=None)  wait until a descriptor is ready
+    wait_writable(fd, timeout=None)
     spawn(function, ...)             run it in a greenlet: a future
     loop_visible()                   context manager: show the running loop
+    loop()                           the loop that serves
+    current_request()                a Request, or None outside of one
+    cancel_on_disconnect()           end this request when its client leaves
     ClientDisconnected               raised where the client left
 
 In a program of one's own:
@@ -25,11 +30,17 @@ from typing import TYPE_CHECKING, Any
 
 from greenloop._core import (
     ClientDisconnected,
+    Request,
     __version__,
     await_,
+    cancel_on_disconnect,
+    current_request,
+    loop,
     loop_visible,
     sleep,
     spawn,
+    wait_readable,
+    wait_writable,
 )
 
 if TYPE_CHECKING:
@@ -38,15 +49,21 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ClientDisconnected",
+    "Request",
     "Server",
     "__version__",
     "await_",
+    "cancel_on_disconnect",
+    "current_request",
+    "loop",
     "loop_visible",
     "on_worker_start",
     "on_worker_stop",
     "sleep",
     "spawn",
     "start_server",
+    "wait_readable",
+    "wait_writable",
 ]
 
 

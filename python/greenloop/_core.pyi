@@ -11,6 +11,8 @@ from ssl import SSLContext, SSLObject
 from types import ModuleType
 from typing import Any, ParamSpec, TypeVar, final
 
+from _typeshed import FileDescriptorLike
+
 __version__: str
 _uwsgi: ModuleType
 
@@ -40,6 +42,52 @@ def sleep(seconds: float, /) -> None:
 
     0 lets what is ready run first.  Raises RuntimeError outside of a request,
     ValueError for a negative time, and whatever is thrown into the request.
+    """
+
+def wait_readable(
+    fd: FileDescriptorLike, timeout: float | None = None
+) -> None:
+    """Park the request until a descriptor has something to read.
+
+      fd       an int, or an object with fileno(), such as a socket
+      timeout  seconds (a float >= 0); None waits for ever
+
+    Returns None, also at the end of a stream and after an error, which reading
+    tells; at once for a regular file.  Any number of requests, and asyncio's
+    readers, may wait for one descriptor.  Closing it wakes nobody.  Raises
+    asyncio.TimeoutError; OSError for what cannot be waited for; RuntimeError
+    outside of a request; and whatever is thrown into the request.
+    """
+
+def wait_writable(
+    fd: FileDescriptorLike, timeout: float | None = None
+) -> None:
+    """Park the request until a descriptor takes what is written.
+
+    A socket that is connecting is ready when it is connected or has failed.
+    Otherwise as wait_readable().
+    """
+
+def loop() -> asyncio.AbstractEventLoop:
+    """The event loop that serves this thread's requests.
+
+    For requests, for what spawn() runs, and for callbacks and coroutines of
+    that loop.  Raises RuntimeError elsewhere.
+    """
+
+def current_request() -> Request | None:
+    """The request that the caller serves, as a Request; None outside of one,
+    in callbacks, in tasks, and in what spawn() runs.
+    """
+
+def cancel_on_disconnect(enabled: bool = True, /) -> None:
+    """Have this request ended when its client goes: ClientDisconnected is then
+    raised where the request is parked, once.
+
+    As --cancel-on-disconnect does it for all requests; with False no more.  A
+    client that half-closes its connection counts as gone.  If it has gone
+    already, ClientDisconnected is raised here.  Raises RuntimeError outside of
+    a request.
     """
 
 def spawn(
@@ -189,4 +237,38 @@ class Job:
         parked.
 
         Returns False if it has ended.  Raises RuntimeError in another thread.
+        """
+
+@final
+class Request:
+    """A request that runs, as current_request() returns it.
+
+    When it has ended, only id and client_disconnected can still be read; the
+    others raise RuntimeError, and so they do in another thread.
+    """
+
+    @property
+    def id(self) -> int:
+        """An int that no other request of this process has."""
+
+    @property
+    def environ(self) -> dict[str, Any]:
+        """The WSGI environ: the same dict."""
+
+    @property
+    def method(self) -> str:
+        """The method as it came, a str."""
+
+    @property
+    def uri(self) -> str:
+        """The request target as it came, a str."""
+
+    @property
+    def core(self) -> int:
+        """The number of its core, an int."""
+
+    @property
+    def client_disconnected(self) -> bool:
+        """Whether the client closed, or half-closed, its connection; True also
+        when the request has ended.
         """

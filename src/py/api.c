@@ -516,6 +516,26 @@ static PyType_Spec visible_spec = {
     .slots = visible_slots,
 };
 
+/* --- the loop --------------------------------------------------------- */
+
+PyDoc_STRVAR(loop_doc,
+"loop($module, /)\n--\n\n"
+"The event loop that serves this thread's requests.\n\n"
+"For requests, for what spawn() runs, and for callbacks and coroutines of\n"
+"that loop.  Raises RuntimeError elsewhere.");
+
+static PyObject *
+api_loop(PyObject *module, PyObject *unused)
+{
+    struct gl_state *st = gl_state_of_module(module);
+    struct gl_core *core = gl_core_current(st);
+    struct gl_hub *hub;
+
+    (void)unused;
+    hub = core != NULL && core->busy ? core->pool->hub : gl_hub_running(st);
+    return hub != NULL ? Py_NewRef(hub->loop) : NULL;
+}
+
 /* --- for the package's own use ---------------------------------------- */
 
 PyDoc_STRVAR(request_loop_doc,
@@ -538,6 +558,7 @@ PyMethodDef gl_api_methods[] = {
     {"await_", (PyCFunction)(void (*)(void))api_await,
      METH_VARARGS | METH_KEYWORDS, await_doc},
     {"sleep", api_sleep, METH_O, sleep_doc},
+    {"loop", api_loop, METH_NOARGS, loop_doc},
     {"request_loop", api_request_loop, METH_NOARGS, request_loop_doc},
     {NULL, NULL, 0, NULL},
 };

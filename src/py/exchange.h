@@ -66,6 +66,7 @@ struct gl_kit {
     PyObject *write;
     PyObject *departed;
     PyObject *input;
+    PyObject *request; /* of current_request(); NULL: not asked for */
 };
 
 /* The request of a live exchange in the calling thread, or NULL with

@@ -42,6 +42,7 @@ kit_for(struct gl_core *core)
     if (kit->x != NULL && !gl_kit_is_private(kit)) {
         gl_kit_clear(kit); /* the application kept one: it keeps all */
     }
+    Py_CLEAR(kit->request); /* it is one request's */
     if (kit->x == NULL && gl_kit_init(kit, core->pool->st) < 0) {
         return NULL;
     }

@@ -82,6 +82,9 @@ gl_exchange_fail(GlExchange *x, int error)
         PyErr_NoMemory();
         break;
     default:
+        if (x->core != NULL) {
+            x->core->cancelled = true; /* it is told here, and only once */
+        }
         PyErr_SetString(x->st->client_disconnected,
                         "the client closed the connection");
         break;
@@ -390,6 +393,7 @@ gl_kit_clear(struct gl_kit *kit)
     Py_CLEAR(kit->write);
     Py_CLEAR(kit->departed);
     Py_CLEAR(kit->input);
+    Py_CLEAR(kit->request);
     Py_CLEAR(kit->x);
 }
 
@@ -399,5 +403,6 @@ gl_kit_is_private(const struct gl_kit *kit)
     return Py_REFCNT((PyObject *)kit->x) == KIT_HANDLES + 1 &&
            Py_REFCNT(kit->start_response) == 1 &&
            Py_REFCNT(kit->write) == 1 && Py_REFCNT(kit->departed) == 1 &&
-           Py_REFCNT(kit->input) == 1;
+           Py_REFCNT(kit->input) == 1 &&
+           (kit->request == NULL || Py_REFCNT(kit->request) == 1);
 }

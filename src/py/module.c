@@ -8,6 +8,8 @@
 #include "py/bridge.h"
 #include "py/engine_type.h"
 #include "py/exchange.h"
+#include "py/fd_park.h"
+#include "py/request_type.h"
 #include "py/spawn.h"
 #include "py/state.h"
 #include "py/uwsgi_api.h"
@@ -173,6 +175,7 @@ core_exec(PyObject *module)
         gl_file_wrapper_type_init(module, st) < 0 ||
         gl_handle_types_init(module, st) < 0 ||
         gl_input_type_init(module, st) < 0 || gl_api_init(module, st) < 0 ||
+        gl_request_type_init(module, st) < 0 ||
         gl_spawn_init(module, st) < 0 ||
         gl_engine_type_init(module, st) < 0 ||
         gl_uwsgi_module_new(module, st) < 0) {
@@ -256,9 +259,15 @@ static PyMethodDef core_functions[] = {
 static int
 add_api(PyObject *module)
 {
-    return PyModule_AddFunctions(module, gl_api_methods) < 0
-               ? -1
-               : PyModule_AddFunctions(module, gl_spawn_methods);
+    PyMethodDef *const tables[] = {gl_api_methods, gl_fd_park_methods,
+                                   gl_request_methods, gl_spawn_methods};
+
+    for (size_t i = 0; i < GL_ARRAY_LEN(tables); i++) {
+        if (PyModule_AddFunctions(module, tables[i]) < 0) {
+            return -1;
+        }
+    }
+    return 0;
 }
 
 static PyModuleDef_Slot core_slots[] = {

@@ -90,6 +90,7 @@ struct gl_state {
     PyTypeObject *input_type;
     PyTypeObject *job_type;
     PyTypeObject *request_context_type;
+    PyTypeObject *request_type;
     PyTypeObject *start_response_type;
     PyTypeObject *visible_type;
     PyTypeObject *waker_type;
@@ -123,6 +124,7 @@ struct gl_state {
 #undef GL_NAME_MEMBER
     /* one struct gl_hub for each thread that runs engines */
     struct gl_list hubs;
+    unsigned long long request_ids; /* given so far */
 };
 
 /* The state of the module that made `type` (borrowed, lives as long). */
