@@ -13,6 +13,8 @@ In a request:
     current_request()                a Request, or None outside of one
     cancel_on_disconnect()           end this request when its client leaves
     ClientDisconnected               raised where the client left
+    websocket(environ)               make a WebSocket of the request
+    WebSocketError, WebSocketClosed  what its calls raise
 
 In a program of one's own:
 
@@ -29,8 +31,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from greenloop._core import (
+    AsyncWebSocket,
     ClientDisconnected,
     Request,
+    WebSocket,
     __version__,
     await_,
     cancel_on_disconnect,
@@ -41,16 +45,22 @@ from greenloop._core import (
     spawn,
     wait_readable,
     wait_writable,
+    websocket,
 )
+from greenloop.exceptions import WebSocketClosed, WebSocketError
 
 if TYPE_CHECKING:
     from greenloop.hooks import on_worker_start, on_worker_stop
     from greenloop.server import Server, start_server
 
 __all__ = [
+    "AsyncWebSocket",
     "ClientDisconnected",
     "Request",
     "Server",
+    "WebSocket",
+    "WebSocketClosed",
+    "WebSocketError",
     "__version__",
     "await_",
     "cancel_on_disconnect",
@@ -64,6 +74,7 @@ __all__ = [
     "start_server",
     "wait_readable",
     "wait_writable",
+    "websocket",
 ]
 
 

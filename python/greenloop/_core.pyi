@@ -6,12 +6,19 @@ which a test compares.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Container,
+    Coroutine,
+    Sequence,
+)
 from ssl import SSLContext, SSLObject
 from types import ModuleType
 from typing import Any, ParamSpec, TypeVar, final
 
 from _typeshed import FileDescriptorLike
+from typing_extensions import Buffer
 
 __version__: str
 _uwsgi: ModuleType
@@ -109,6 +116,178 @@ def spawn(
     Raises RuntimeError where no server's loop runs, TypeError for what cannot
     be called.
     """
+
+def websocket(
+    environ: dict[str, Any],
+    /,
+    *,
+    subprotocols: Sequence[str] = (),
+    max_size: int | None = None,
+    ping_interval: float | None = None,
+    pong_timeout: float | None = None,
+    compression: bool = True,
+    origins: Container[str] | None = None,
+) -> WebSocket:
+    """Make a WebSocket of the request with this environ (RFC 6455), and return
+    it.  To be called in place of start_response().
+
+      subprotocols   those that are spoken here, the best first; the first
+                     that the client offers is agreed
+      max_size       bytes of a message; a larger one ends it with code 1009
+      ping_interval  seconds of silence after which the client is asked for a
+                     sign of life; 0: never
+      pong_timeout   seconds that it has for that
+      compression    permessage-deflate (RFC 7692) if the client offers it
+      origins        the Origin values that may connect; None: any. A browser
+                     sends cookies from every page: name yours if they matter.
+    None in the middle ones takes the server's option (--websockets-...).
+
+    Raises WebSocketError for a request that is none of a WebSocket; if the
+    application lets it through, it is answered with 400, 403 or 426.
+    """
+
+@final
+class WebSocket:
+    """A WebSocket of a request, made by greenloop.websocket().
+
+    Iteration receives messages until the peer closes with 1000, 1001 or no
+    code, and raises WebSocketClosed for other ends.  When the application
+    returns, an open WebSocket is closed with code 1000; 1011 if it raised.
+    """
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended (a bool)."""
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The agreed subprotocol (a str), or None."""
+
+    def __iter__(self) -> WebSocket: ...
+    def __next__(self) -> str | bytes: ...
+    def receive(self, timeout: float | None = None) -> str | bytes:
+        """Return the next message: a str or bytes, as its sender meant it.
+
+          timeout  seconds (a float >= 0) to park at most; None waits for ever
+        Raises WebSocketClosed once the WebSocket has ended and all that came
+        before was received, asyncio.TimeoutError, RuntimeError if another
+        greenlet is receiving, and whatever is thrown into the request.
+        """
+
+    def send(self, message: str | Buffer, /) -> None:
+        """Send a str as a text message, bytes (or what has the buffer
+        interface) as a binary one.
+
+        Parks while the peer is slow to take what was sent before.  Raises
+        WebSocketClosed, TypeError, and whatever is thrown into the request.
+        """
+
+    def ping(self, payload: str | Buffer = b"", /) -> None:
+        """Send a ping of at most 125 bytes; the pong is not reported.
+
+        The server sends pings by itself when the client is silent.  Left out
+        if the client is slow: it has enough to answer then.  Raises
+        WebSocketClosed and ValueError.
+        """
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close, and park until the peer has answered or ten seconds have
+        passed.
+
+          code    1000 to 1003, 1007 to 1014 or 3000 to 4999
+          reason  a str of at most 123 bytes of UTF-8
+        What the peer sent and nobody received is dropped.  Does nothing if the
+        WebSocket has ended.  Raises ValueError, RuntimeError if another
+        greenlet is receiving, and whatever is thrown into the request.
+        """
+
+    def hand_over(
+        self,
+        handler: Callable[[AsyncWebSocket], Coroutine[Any, Any, object]],
+        /,
+    ) -> tuple[()]:
+        """Go on in a coroutine: return ws.hand_over(handler) ends the request,
+        and handler(ws) is run as a task of the loop, in the request's context,
+        with an AsyncWebSocket.
+
+        An idle WebSocket then keeps no greenlet and no core.  When the handler
+        returns, the WebSocket is closed with code 1000; if it raises, that is
+        logged and the code is 1011.  When the server stops, the code is 1001,
+        and the task is cancelled after the graceful time.
+        Returns what the application is to return.  Raises WebSocketClosed,
+        TypeError if the handler is no coroutine function, WebSocketError if it
+        was handed over before or a greenlet waits for it.
+        """
+
+    def fileno(self) -> int:
+        """The descriptor of the connection, which stays the server's: do not
+        read, write or close it.
+        """
+
+@final
+class AsyncWebSocket:
+    """A WebSocket on the loop: what WebSocket.hand_over() gives to its
+    handler.
+
+    `async for` receives messages until the peer closes with 1000, 1001 or no
+    code, and raises WebSocketClosed for other ends.
+    """
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended (a bool)."""
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The agreed subprotocol (a str), or None."""
+
+    def __aiter__(self) -> AsyncWebSocket: ...
+    def __anext__(self) -> Coroutine[Any, Any, str | bytes]: ...
+    def receive(self) -> Coroutine[Any, Any, str | bytes]:
+        """Await the next message: a str or bytes, as its sender meant it.
+
+        Raises WebSocketClosed once the WebSocket has ended and all that came
+        before was received, RuntimeError if another task is receiving.  For a
+        time limit use asyncio.wait_for().
+        """
+
+    def send(self, message: str | Buffer, /) -> Coroutine[Any, Any, None]:
+        """Send a str as a text message, bytes (or what has the buffer
+        interface) as a binary one; await the result.
+
+        The message is sent by the call itself if the client is not slow, and
+        then the await is over at once; else the await waits for the client.
+        Any task of the loop may send.  What is not awaited must be ready to
+        lose messages to slow clients, which a RuntimeWarning tells of.
+        Awaiting raises WebSocketClosed; the call raises TypeError, and
+        RuntimeError in another thread.
+        """
+
+    def ping(self, payload: str | Buffer = b"", /) -> None:
+        """Send a ping of at most 125 bytes; the pong is not reported.
+
+        The server sends pings by itself when the client is silent.  Left out
+        if the client is slow: it has enough to answer then.  Raises
+        WebSocketClosed and ValueError.
+        """
+
+    def close(
+        self, code: int = 1000, reason: str = ""
+    ) -> Coroutine[Any, Any, None]:
+        """Close; await the result until the peer has answered or ten seconds
+        have passed.
+
+          code    1000 to 1003, 1007 to 1014 or 3000 to 4999
+          reason  a str of at most 123 bytes of UTF-8
+        What the peer sent and nobody received is dropped.  Does nothing if the
+        WebSocket has ended.  Raises ValueError; the await raises RuntimeError
+        if another task is receiving, which then gets the end.
+        """
+
+    def fileno(self) -> int:
+        """The descriptor of the connection, which stays the server's: do not
+        read, write or close it.
+        """
 
 def request_loop() -> asyncio.AbstractEventLoop | None:
     """The loop that serves the calling request, or None outside of one."""
@@ -211,7 +390,8 @@ class Engine:
         """
 
     def throw_exit(self, final: bool, /) -> int:
-        """Throw GreenletExit into every running request and spawned function.
+        """Throw GreenletExit into every running request and spawned function,
+        and cancel the handlers of WebSockets.
 
         With `final`, they may not wait any more.  Returns how many still run.
         """

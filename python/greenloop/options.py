@@ -83,6 +83,7 @@ class Kind(enum.Enum):
 
     FLAG = enum.auto()  # takes no value
     INT = enum.auto()
+    KIB = enum.auto()  # an integer, for 1024 bytes each
     SECONDS = enum.auto()  # a decimal fraction is allowed
     TEXT = enum.auto()
     CHOICE = enum.auto()
@@ -95,6 +96,7 @@ GROUPS = (
     "Concurrency and the loop",
     "Limits",
     "Timeouts",
+    "WebSockets",
     "Logging",
     "General",
     "Accepted for compatibility",
@@ -105,6 +107,7 @@ GROUPS = (
     CONCURRENCY,
     LIMITS,
     TIMEOUTS,
+    WEBSOCKETS,
     LOGGING,
     GENERAL,
     COMPATIBILITY,
@@ -151,7 +154,7 @@ class Option:
     @property
     def scale(self) -> int:
         """From the option's unit to the engine's: seconds become ms."""
-        return 1000 if self.kind is Kind.SECONDS else 1
+        return {Kind.SECONDS: 1000, Kind.KIB: 1024}.get(self.kind, 1)
 
 
 OPTIONS: tuple[Option, ...] = (
@@ -380,6 +383,57 @@ OPTIONS: tuple[Option, ...] = (
         "how long requests may go on after the server was told to stop",
         metavar="SECONDS",
         field="graceful_timeout",
+    ),
+    Option(
+        "websockets-max-size",
+        WEBSOCKETS,
+        Kind.KIB,
+        "a message that a client sends, in KiB; a larger one closes its "
+        "WebSocket with code 1009",
+        metavar="KIB",
+        engine=("websocket_message_max_bytes",),
+    ),
+    Option(
+        "websockets-max-unsent",
+        WEBSOCKETS,
+        Kind.KIB,
+        "what one slow client may leave unsent, in KiB, before a sender "
+        "has to wait for it",
+        metavar="KIB",
+        engine=("websocket_output_max_bytes",),
+    ),
+    Option(
+        "websockets-ping-freq",
+        WEBSOCKETS,
+        Kind.SECONDS,
+        "of silence after which a client is sent a ping; 0 sends none",
+        metavar="SECONDS",
+        engine=("websocket_ping_interval_ms",),
+    ),
+    Option(
+        "websockets-pong-tolerance",
+        WEBSOCKETS,
+        Kind.SECONDS,
+        "for a sign of life after that ping; then the client is gone",
+        metavar="SECONDS",
+        engine=("websocket_pong_timeout_ms",),
+    ),
+    Option(
+        "websockets-no-compression",
+        WEBSOCKETS,
+        Kind.FLAG,
+        "never agree to permessage-deflate",
+        constant=False,
+        engine=("websocket_deflate",),
+    ),
+    Option(
+        "websockets-window-bits",
+        WEBSOCKETS,
+        Kind.INT,
+        "compression windows of 2^N bytes for each direction of a "
+        "WebSocket that compresses, from 9 to 15: memory against size",
+        metavar="N",
+        engine=("websocket_window_bits",),
     ),
     Option(
         "disable-logging",
@@ -750,7 +804,7 @@ def _value(option: Option, text: str | None) -> Any:
         return int(option.constant) if option.engine else option.constant
     if text is None:
         return None
-    if option.kind in (Kind.INT, Kind.SECONDS):
+    if option.kind in (Kind.INT, Kind.KIB, Kind.SECONDS):
         return _number(option, text)
     if option.kind is Kind.CHOICE and text not in option.choices:
         allowed = ", ".join(option.choices[:-1]) + " or " + option.choices[-1]
@@ -766,7 +820,7 @@ def _number(option: Option, text: str) -> int | float:
     """A number in the unit of its field or engine option, range checked."""
     number: float
     try:
-        if option.kind is Kind.INT:
+        if option.kind in (Kind.INT, Kind.KIB):
             if not (text.isascii() and text.lstrip("-").isdigit()):
                 raise ValueError
             number = int(text)
@@ -775,7 +829,7 @@ def _number(option: Option, text: str) -> int | float:
             if not math.isfinite(number):
                 raise ValueError
     except ValueError:
-        wanted = "a number" if option.kind is Kind.INT else "seconds"
+        wanted = "seconds" if option.kind is Kind.SECONDS else "a number"
         raise UsageError(
             f"{dashed(option.name)} needs {wanted}, not {text!r}."
         ) from None
@@ -785,6 +839,8 @@ def _number(option: Option, text: str) -> int | float:
     for name in option.engine:
         row = engine_rows()[name]
         low, high = row["min"] / option.scale, row["max"] / option.scale
+        if option.kind is Kind.KIB:
+            low, high = math.ceil(low), math.floor(high)
         _check_range(option, text, number, low, high)
     return round(number * option.scale)
 

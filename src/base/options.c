@@ -36,6 +36,18 @@ const struct gl_option_spec gl_option_specs[] = {
         "without the client taking a byte of an answer; then closed"),
     OPT(cancel_on_disconnect, 0, 1, 0, "flag",
         "throw ClientDisconnected into a parked request whose client left"),
+    OPT(websocket_message_max_bytes, 1, INT32_MAX, 1 << 20, "bytes",
+        "a message of a WebSocket, inflated; a larger one ends it with 1009"),
+    OPT(websocket_output_max_bytes, 1, INT32_MAX, 1 << 20, "bytes",
+        "unsent messages of a WebSocket; with more of them send() waits"),
+    OPT(websocket_ping_interval_ms, 0, HOUR_MS, 30000, "ms",
+        "of silence before a WebSocket's client gets a ping; 0: never"),
+    OPT(websocket_pong_timeout_ms, 1, HOUR_MS, 3000, "ms",
+        "of silence after that ping; then the WebSocket ends with 1006"),
+    OPT(websocket_deflate, 0, 1, 1, "flag",
+        "compress the messages of WebSockets whose client offers it"),
+    OPT(websocket_window_bits, 9, 15, 12, "bits",
+        "compression windows of 2^bits bytes for each WebSocket"),
 };
 #undef OPT
 

@@ -23,6 +23,12 @@ struct gl_options {
     uint32_t keepalive_timeout_ms; /* idle between requests: closed */
     uint32_t write_timeout_ms;   /* without a byte taken: closed */
     uint32_t cancel_on_disconnect; /* 1: throw ClientDisconnected */
+    uint64_t websocket_message_max_bytes; /* of a message; beyond: 1009 */
+    uint64_t websocket_output_max_bytes;  /* unsent, before a send waits */
+    uint32_t websocket_ping_interval_ms;  /* of silence; 0: no pings */
+    uint32_t websocket_pong_timeout_ms;   /* after a ping; then 1006 */
+    uint32_t websocket_deflate;           /* 1: permessage-deflate */
+    uint32_t websocket_window_bits;       /* of its windows, 2^bits bytes */
 };
 
 struct gl_option_spec {

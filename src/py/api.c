@@ -46,7 +46,7 @@ gl_api_refuse_in_task(struct gl_state *st, struct gl_core *core,
     (void)st;
     (void)core;
     (void)what;
-    return 0;
+    return 0; /* no task starts eagerly there */
 #endif
 }
 
@@ -160,10 +160,8 @@ static PyType_Spec waker_spec = {
     .slots = waker_slots,
 };
 
-/* Makes a task of a coroutine, in the request's own context (3.11 and later;
- * a copy of it before).  A new reference. */
-static PyObject *
-task_of(struct gl_state *st, struct gl_core *core, PyObject *coroutine)
+PyObject *
+gl_task_new(struct gl_state *st, struct gl_core *core, PyObject *coroutine)
 {
     PyObject *loop = core->pool->hub->loop;
     PyObject *args[] = {loop, coroutine, core->context};
@@ -248,7 +246,7 @@ future_of(struct gl_state *st, struct gl_core *core, PyObject *awaitable,
         return NULL;
     }
     *ret_own = true;
-    task = task_of(st, core, coroutine);
+    task = gl_task_new(st, core, coroutine);
     Py_DECREF(coroutine);
     return task;
 }

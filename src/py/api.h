@@ -22,5 +22,9 @@ PyObject *gl_api_await(struct gl_state *st, PyObject *awaitable);
  * 0, or -1 with RuntimeError. */
 int gl_api_refuse_in_task(struct gl_state *st, struct gl_core *core,
                           const char *what);
+/* Makes a task of a coroutine, in the request's own context (3.11 and later;
+ * a copy of it before).  A new reference or NULL. */
+PyObject *gl_task_new(struct gl_state *st, struct gl_core *core,
+                      PyObject *coroutine);
 
 #endif

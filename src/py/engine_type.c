@@ -13,6 +13,7 @@
 #include "py/bracket.h"
 #include "py/exchange.h"
 #include "py/spawn.h"
+#include "py/websocket.h"
 
 #include <errno.h>
 #include <math.h>
@@ -80,6 +81,16 @@ on_start(void *owner, struct gl_request *req)
     gl_pool_run(&((GlEngine *)owner)->pool, req);
 }
 
+/* Whether the request on `core` became a WebSocket, whose own calls tell of
+ * the peer's end; it is no failure of what else the request does. */
+static bool
+is_upgraded(const struct gl_core *core)
+{
+    const struct gl_kit *kit = core->exchange;
+
+    return kit != NULL && kit->x != NULL && kit->x->upgraded;
+}
+
 /* A client may first half-close, then reset: the request is told once, and
  * what it does in its end is left alone. */
 static void
@@ -88,7 +99,7 @@ on_departed(void *owner, struct gl_request *req)
     GlEngine *self = owner;
     struct gl_core *core = req->user;
 
-    if (core != NULL && !core->cancelled &&
+    if (core != NULL && !core->cancelled && !is_upgraded(core) &&
         (self->cancel_on_disconnect || core->cancels)) {
         core->cancelled = true;
         gl_core_throw(core, self->st->client_disconnected,
@@ -336,6 +347,7 @@ engine_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     self->st = gl_state_of_type(type);
+    gl_list_init(&self->websockets);
     if (parse_args(self, args, kwargs, &a) < 0 ||
         read_options(a.options, &options) < 0 ||
         read_mounts(self, a.apps) < 0 ||
@@ -654,7 +666,8 @@ engine_drain(PyObject *object, PyObject *unused)
 
 PyDoc_STRVAR(throw_exit_doc,
 "throw_exit($self, final, /)\n--\n\n"
-"Throw GreenletExit into every running request and spawned function.\n\n"
+"Throw GreenletExit into every running request and spawned function, and\n"
+"cancel the handlers of WebSockets.\n\n"
 "With `final`, they may not wait any more.  Returns how many still run.");
 
 static PyObject *
@@ -669,6 +682,7 @@ engine_throw_exit(PyObject *object, PyObject *final)
     self->stopping = true;
     self->pool.no_parking = self->job_pool.no_parking = truth > 0;
     gl_pool_throw_all(&self->pool, self->st->greenlet_exit);
+    gl_websocket_cancel_tasks(self);
     gl_jobs_throw_exit(self);
     if (self->job_count == 0) { /* what may come are the hooks of the stop */
         self->job_pool.no_parking = false;
@@ -703,6 +717,7 @@ close_engine(GlEngine *self)
         return;
     }
     self->stopping = true;
+    gl_websocket_end_all(self);
     gl_engine_close_unused(self->engine);
     gl_jobs_abandon(self);
     abandoned = gl_pool_fini(&self->job_pool);
@@ -754,14 +769,15 @@ engine_stats(PyObject *object, PyObject *unused)
     }
     s = gl_engine_stats(self->engine);
     return Py_BuildValue(
-        "{sK sK sK sK sK sI sI sI sI sI sI sK}", "accepted",
+        "{sK sK sK sK sK sI sI sI sI sI sI sK sI}", "accepted",
         (unsigned long long)s.accepted, "requests",
         (unsigned long long)s.requests, "refused",
         (unsigned long long)s.refused, "queued", (unsigned long long)s.queued,
         "turns", (unsigned long long)s.turns, "connections", s.connections,
         "running", s.running, "waiting", s.waiting, "cores", self->pool.made,
         "busy", self->pool.busy, "spawned", self->job_count, "retired",
-        (unsigned long long)(self->pool.retired + self->job_pool.retired));
+        (unsigned long long)(self->pool.retired + self->job_pool.retired),
+        "websockets", self->websocket_count);
 }
 
 /* --- type ------------------------------------------------------------- */

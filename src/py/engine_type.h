@@ -37,6 +37,8 @@ typedef struct {
     PyObject *on_drained;   /* strong: see the Engine's docstring */
     PyObject *loop_select;  /* strong: the loop's own select, or NULL */
     PyThreadState *waiting; /* while the GIL is released */
+    struct gl_list websockets; /* open ones: websocket.c */
+    uint32_t websocket_count;
     bool manage_script_name;
     bool cancel_on_disconnect;
     bool stopping;

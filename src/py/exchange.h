@@ -26,6 +26,7 @@ typedef struct {
     PyObject *method, *uri;  /* strong str; for logs */
     PyObject *environ;       /* borrowed, while the application runs; NULL */
     PyObject *referer, *agent; /* strong str or NULL; for the access log */
+    PyObject *websocket;     /* strong: what the request became, or NULL */
     char *head;              /* owned: the answer's head so far */
     size_t head_n, head_cap;
     uint64_t length;         /* Content-Length, if has_length */
@@ -45,6 +46,7 @@ typedef struct {
     bool writing;
     bool fileno_given;
     bool slept; /* in uwsgi.async_sleep(): the next suspend() is over */
+    bool upgraded; /* it speaks HTTP no longer */
 } GlExchange;
 
 /* What an application can hold of an exchange. */
@@ -86,6 +88,10 @@ int gl_exchange_be_fair(GlExchange *x);
 
 /* --- response.c --- */
 
+struct gl_response_field {
+    struct gl_str name, value;
+};
+
 /* start_response: checks and writes the head, without what depends on the
  * body.  exc_info may be NULL or None.  0 or -1. */
 int gl_response_start(GlExchange *x, PyObject *status, PyObject *fields,
@@ -112,6 +118,12 @@ int gl_response_send_range(GlExchange *x, int fd, off_t at, uint64_t size);
 /* Ends the answer as it is and the client's stream; the application goes on,
  * and what it sends later is dropped.  0 or -1. */
 int gl_response_disconnect(GlExchange *x);
+/* Sends a 101 with these fields and has the connection carry another
+ * protocol.  0 or -1. */
+int gl_response_upgrade(GlExchange *x, const struct gl_response_field *fields,
+                        size_t n);
+/* 0 while the exchange is one of HTTP; -1 with RuntimeError after that. */
+int gl_exchange_check_http(GlExchange *x);
 
 /* --- handle_types.c, input_type.c, file_wrapper_type.c --- */
 
@@ -146,5 +158,13 @@ PyObject *gl_environ_base(struct gl_state *st, const char *scheme,
  * reference, or NULL. */
 PyObject *gl_environ_new(GlExchange *x, PyObject *base,
                          const struct gl_kit *kit);
+
+/* --- gateway.c --- */
+
+/* Writes the access log's line for the exchange, if there is a log. */
+void gl_gateway_log(GlExchange *x);
+/* Takes readers and writers of fd off the loop, whose selector must not keep
+ * a descriptor that the next client may get. */
+void gl_gateway_forget_fd(GlEngine *engine, int fd);
 
 #endif

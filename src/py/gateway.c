@@ -11,6 +11,7 @@
 #include "py/exchange.h"
 #include "py/park.h"
 #include "py/uwsgi_api.h"
+#include "py/websocket.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -62,7 +63,7 @@ begin(GlExchange *x, struct gl_core *core)
     x->environ = NULL;
     x->started = x->head_sent = x->has_length = x->has_date = false;
     x->has_server = x->wants_close = x->chunked = x->no_body = false;
-    x->fileno_given = x->slept = false;
+    x->fileno_given = x->slept = x->upgraded = false;
 }
 
 void
@@ -181,7 +182,7 @@ send_iterable(GlExchange *x, PyObject *result)
         if (error == 0) {
             error = gl_uwsgi_after_item(x);
         }
-        if (error == 0) {
+        if (error == 0 && !x->upgraded) {
             error = gl_exchange_be_fair(x);
         }
     }
@@ -202,7 +203,10 @@ respond(GlExchange *x, PyObject *result)
         return gl_response_send(x, PyBytes_AS_STRING(result),
                                 (size_t)PyBytes_GET_SIZE(result), true);
     }
-    if (Py_TYPE(result) == x->st->file_wrapper_type) {
+    if (x->upgraded && result == Py_None) {
+        return 0; /* a WebSocket's function has nothing to return */
+    }
+    if (Py_TYPE(result) == x->st->file_wrapper_type && !x->upgraded) {
         int sent = gl_response_send_file(x, gl_file_wrapper_file(result));
 
         if (sent != 0) {
@@ -264,7 +268,8 @@ failure_status(GlExchange *x, GlEngine *engine)
         report(x, "ended by the server's stop");
         return 503;
     }
-    if (PyErr_ExceptionMatches(x->st->client_disconnected)) {
+    if (PyErr_ExceptionMatches(x->st->client_disconnected) ||
+        PyErr_ExceptionMatches(x->st->websocket_closed)) {
         PyErr_Clear(); /* nobody is there to be answered */
         if (x->req != NULL) {
             x->req->keep_alive = false;
@@ -275,6 +280,14 @@ failure_status(GlExchange *x, GlEngine *engine)
         PyErr_ExceptionMatches(PyExc_OSError)) { /* not a bug after it */
         PyErr_Clear(); /* the client's fault; it is told so if it can be */
         return x->head_sent ? 0 : x->refusal;
+    }
+    if (!x->upgraded && PyErr_ExceptionMatches(x->st->websocket_error)) {
+        int status = gl_websocket_refused_status();
+
+        if (status != 500) {
+            PyErr_Clear(); /* a client that asked wrongly is no bug */
+            return status;
+        }
     }
     gl_engine_heed_interrupt(engine);
     report(x, "error in a request");
@@ -287,6 +300,12 @@ fail(GlExchange *x)
     GlEngine *engine = gl_engine_of_pool(x->core->pool);
     int status = failure_status(x, engine);
 
+    if (x->websocket != NULL) {
+        gl_websocket_begin_close((GlWebSocket *)x->websocket,
+                                 status == 503 ? 1001
+                                 : status == 0 ? 1000
+                                               : 1011);
+    }
     if (x->req == NULL) {
         return;
     }
@@ -326,26 +345,23 @@ close_result(GlExchange *x, PyObject *result)
 
 /* --- the end ---------------------------------------------------------- */
 
-/* The loop's selector must not keep a descriptor that the next client may
- * get. */
-static void
-forget_descriptor(GlExchange *x)
+void
+gl_gateway_forget_fd(GlEngine *engine, int fd)
 {
-    PyObject *loop = x->core->pool->hub->loop;
-    PyObject *fd = PyLong_FromLong(gl_request_fd(x->req));
-    PyObject *const names[] = {x->st->s_remove_reader,
-                               x->st->s_remove_writer};
+    PyObject *loop = engine->pool.hub->loop;
+    PyObject *number = PyLong_FromLong(fd);
+    PyObject *const names[] = {engine->st->s_remove_reader,
+                               engine->st->s_remove_writer};
 
-    for (size_t i = 0; fd != NULL && i < GL_ARRAY_LEN(names); i++) {
-        PyObject *done = gl_call_method_one(loop, names[i], fd);
+    for (size_t i = 0; number != NULL && i < GL_ARRAY_LEN(names); i++) {
+        PyObject *done = gl_call_method_one(loop, names[i], number);
 
         if (done == NULL) {
-            gl_engine_report(gl_engine_of_pool(x->core->pool),
-                             "a reader could not be removed");
+            gl_engine_report(engine, "a reader could not be removed");
         }
         Py_XDECREF(done);
     }
-    Py_XDECREF(fd);
+    Py_XDECREF(number);
 }
 
 static GL_OFF_STACK void
@@ -377,11 +393,20 @@ log_access(GlExchange *x, struct gl_access_log *log)
     gl_engine_note_access(x->core->pool->engine);
 }
 
+void
+gl_gateway_log(GlExchange *x)
+{
+    struct gl_access_log *log = gl_engine_access_log(x->core->pool->engine);
+
+    if (log != NULL) {
+        log_access(x, log);
+    }
+}
+
 static void
 finish(GlExchange *x, struct gl_kit *kit)
 {
     struct gl_core *core = x->core;
-    struct gl_access_log *log = gl_engine_access_log(core->pool->engine);
     struct gl_request *req = x->req;
     bool whole;
 
@@ -389,11 +414,13 @@ finish(GlExchange *x, struct gl_kit *kit)
     whole = !x->has_length || x->no_body || x->body_sent == x->length;
     if (req != NULL) {
         if (x->fileno_given) {
-            forget_descriptor(x);
+            gl_gateway_forget_fd(gl_engine_of_pool(core->pool),
+                                 gl_request_fd(req));
         }
-        if (log != NULL) {
-            log_access(x, log);
-        }
+        gl_gateway_log(x);
+    }
+    if (x->websocket != NULL) {
+        gl_websocket_finish(x);
     }
     if (x->uwsgi != NULL) {
         gl_uwsgi_request_free(x);

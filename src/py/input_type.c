@@ -25,7 +25,7 @@ read_some(GlExchange *x, char *dst, size_t room)
         struct gl_request *req = gl_exchange_request(x);
         ssize_t n;
 
-        if (req == NULL) {
+        if (req == NULL || gl_exchange_check_http(x) < 0) {
             return -1;
         }
         n = gl_request_read(req, dst, room);

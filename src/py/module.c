@@ -13,6 +13,7 @@
 #include "py/spawn.h"
 #include "py/state.h"
 #include "py/uwsgi_api.h"
+#include "py/websocket.h"
 
 PyMODINIT_FUNC PyInit__core(void);
 
@@ -68,6 +69,8 @@ import_hooks(struct gl_state *st)
         ROW("io", "BufferedRandom", buffered_random),
         ROW("greenloop.compat.awaitables", "as_coroutine", as_coroutine),
         ROW("greenloop.spawned", "SpawnedFuture", spawned_future),
+        ROW("greenloop.exceptions", "WebSocketClosed", websocket_closed),
+        ROW("greenloop.exceptions", "WebSocketError", websocket_error),
 #undef ROW
     };
 
@@ -80,6 +83,25 @@ import_hooks(struct gl_state *st)
         }
     }
     return 0;
+}
+
+/* Without zlib, which a Python may lack, nothing is compressed. */
+static int
+import_zlib(struct gl_state *st)
+{
+    if (import_from("zlib", "compressobj", &st->compressobj) < 0) {
+        if (!PyErr_ExceptionMatches(PyExc_ImportError)) {
+            return -1;
+        }
+        PyErr_Clear();
+        return 0;
+    }
+    return import_from("zlib", "decompressobj", &st->decompressobj) < 0 ||
+                   import_from("zlib", "error", &st->zlib_error) < 0 ||
+                   import_from("zlib", "Z_SYNC_FLUSH",
+                               &st->zlib_sync_flush) < 0
+               ? -1
+               : 0;
 }
 
 static int
@@ -270,9 +292,21 @@ add_api(PyObject *module)
     return 0;
 }
 
+static int
+add_websockets(PyObject *module)
+{
+    struct gl_state *st = gl_state_of_module(module);
+
+    return import_zlib(st) < 0 || gl_websocket_type_init(module, st) < 0 ||
+                   gl_websocket_async_type_init(module, st) < 0
+               ? -1
+               : PyModule_AddFunctions(module, gl_websocket_functions);
+}
+
 static PyModuleDef_Slot core_slots[] = {
     {Py_mod_exec, (void *)core_exec},
     {Py_mod_exec, (void *)add_api},
+    {Py_mod_exec, (void *)add_websockets},
     {0, NULL},
 };
 

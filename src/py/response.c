@@ -8,6 +8,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "py/exchange.h"
+#include "py/websocket.h"
 
 #include "base/clock.h"
 #include "base/gl.h"
@@ -299,6 +300,9 @@ gl_response_start(GlExchange *x, PyObject *status, PyObject *fields,
     if (exc_info == Py_None) {
         exc_info = NULL;
     }
+    if (gl_exchange_check_http(x) < 0) {
+        return -1;
+    }
     if (x->head_sent && exc_info != NULL) {
         return raise_again(exc_info);
     }
@@ -330,7 +334,55 @@ gl_response_start_own(GlExchange *x, int status)
     x->status = status;
     x->fields = 1;
     x->started = head_add_text(x, line) == 0;
+    if (x->started && status == 426) { /* RFC 6455, 4.4; RFC 9110, 15.5.22 */
+        x->started = head_add_text(x, "Upgrade: websocket\r\n"
+                                      "Connection: Upgrade\r\n"
+                                      "Sec-WebSocket-Version: 13\r\n") == 0;
+    }
     return x->started ? 0 : -1;
+}
+
+int
+gl_exchange_check_http(GlExchange *x)
+{
+    if (x->upgraded) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "this request has become a WebSocket: it has no body "
+                        "and no response any more");
+    }
+    return x->upgraded ? -1 : 0;
+}
+
+int
+gl_response_upgrade(GlExchange *x, const struct gl_response_field *fields,
+                    size_t n)
+{
+    struct iovec iov;
+    int error;
+
+    head_reset(x);
+    if (head_add_text(x, "HTTP/1.1 101 Switching Protocols\r\n") < 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (head_add_field(x, fields[i].name, fields[i].value) < 0) {
+            return -1;
+        }
+    }
+    if (head_add_text(x, "Server: greenloop\r\n\r\n") < 0) {
+        return -1;
+    }
+    x->status = 101;
+    x->fields = (uint32_t)n;
+    x->started = x->head_sent = true;
+    x->req->keep_alive = false;
+    iov = (struct iovec){x->head, x->head_n};
+    /* The first bytes on a socket: a full one takes them from a copy. */
+    error = gl_request_send(x->req, &iov, 1, true) == (ssize_t)x->head_n
+                ? gl_request_upgrade(x->req)
+                : -ECONNRESET;
+    x->upgraded = error == 0;
+    return error == 0 ? 0 : gl_exchange_fail(x, error);
 }
 
 /* --- completing the head ---------------------------------------------- */
@@ -518,6 +570,9 @@ gl_response_send(GlExchange *x, const char *bytes, size_t n, bool last)
     char chunk[GL_CHUNK_HEAD_BYTES];
     int count = 0;
 
+    if (x->upgraded) {
+        return n > 0 ? gl_exchange_check_http(x) : 0;
+    }
     if (!x->head_sent && last && x->started && !x->has_length) {
         x->has_length = true; /* all of the body is here */
         x->length = n;
@@ -782,6 +837,9 @@ gl_response_send_range(GlExchange *x, int fd, off_t at, uint64_t size)
     char chunk[GL_CHUNK_HEAD_BYTES];
     int count = 0;
 
+    if (gl_exchange_check_http(x) < 0) {
+        return -1;
+    }
     if (!gl_request_has_sendfile(x->req)) {
         gl_raise_errno(-ENOTSUP, "sendfile() cannot be used here");
         return -1;
@@ -807,6 +865,9 @@ gl_response_send_raw(GlExchange *x, const char *bytes, size_t n)
 {
     struct iovec iov = {(void *)(uintptr_t)bytes, n};
 
+    if (gl_exchange_check_http(x) < 0) {
+        return -1;
+    }
     x->started = x->head_sent = true; /* what follows is sent as it is, too */
     x->req->keep_alive = false;
     x->body_sent += n;
@@ -818,6 +879,10 @@ gl_response_disconnect(GlExchange *x)
 {
     int error = 0;
 
+    if (x->websocket != NULL) {
+        gl_websocket_begin_close((GlWebSocket *)x->websocket, 1000);
+        return 0;
+    }
     if (x->started && gl_response_send(x, "", 0, true) < 0) {
         if (!PyErr_ExceptionMatches(x->st->client_disconnected)) {
             return -1;

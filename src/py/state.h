@@ -21,26 +21,35 @@
     X(call_soon, "call_soon")                             \
     X(cancel, "cancel")                                   \
     X(close, "close")                                     \
+    X(compress, "compress")                               \
     X(context, "context")                                 \
     X(content_length, "CONTENT_LENGTH")                   \
     X(content_type, "CONTENT_TYPE")                       \
+    X(create_future, "create_future")                     \
     X(create_task, "create_task")                         \
     X(do_handshake, "do_handshake")                       \
+    X(decompress, "decompress")                           \
     X(done, "done")                                       \
     X(empty, "")                                          \
+    X(eof, "eof")                                         \
+    X(exception, "exception")                             \
     X(fdevent_readable, "x-wsgiorg.fdevent.readable")     \
     X(fdevent_timeout, "x-wsgiorg.fdevent.timeout")       \
     X(fdevent_writable, "x-wsgiorg.fdevent.writable")     \
     X(fileno, "fileno")                                   \
+    X(flush, "flush")                                     \
     X(get_loop, "get_loop")                               \
     X(loop_ready, "_ready")                               \
     X(loop_stopping, "_stopping")                         \
     X(loop_timers, "_scheduled")                          \
     X(http_10, "HTTP/1.0")                                \
     X(http_11, "HTTP/1.1")                                \
+    X(http_connection, "HTTP_CONNECTION")                 \
     X(http_cookie, "HTTP_COOKIE")                         \
     X(http_host, "HTTP_HOST")                             \
     X(job, "_job")                                        \
+    X(http_origin, "HTTP_ORIGIN")                         \
+    X(http_upgrade, "HTTP_UPGRADE")                       \
     X(m_delete, "DELETE")                                 \
     X(m_get, "GET")                                       \
     X(m_head, "HEAD")                                     \
@@ -72,6 +81,10 @@
     X(unwrap, "unwrap")                                   \
     X(uwsgi_core, "uwsgi.core")                           \
     X(uwsgi_ready_fd, "uwsgi.ready_fd")                   \
+    X(websocket_extensions, "HTTP_SEC_WEBSOCKET_EXTENSIONS") \
+    X(websocket_key, "HTTP_SEC_WEBSOCKET_KEY")            \
+    X(websocket_protocol, "HTTP_SEC_WEBSOCKET_PROTOCOL")  \
+    X(websocket_version, "HTTP_SEC_WEBSOCKET_VERSION")    \
     X(wsgi_disconnected, "greenloop.client_disconnected") \
     X(write, "write")                                     \
     X(write_eof, "write_eof")                             \
@@ -82,6 +95,8 @@
 
 struct gl_state {
     /* types */
+    PyTypeObject *async_websocket_type;
+    PyTypeObject *await_type;
     PyTypeObject *core_type;
     PyTypeObject *departed_type;
     PyTypeObject *engine_type;
@@ -94,10 +109,13 @@ struct gl_state {
     PyTypeObject *start_response_type;
     PyTypeObject *visible_type;
     PyTypeObject *waker_type;
+    PyTypeObject *websocket_type;
     PyTypeObject *write_type;
     /* exceptions */
     PyObject *client_disconnected; /* greenloop.ClientDisconnected */
     PyObject *timeout_error;       /* asyncio.TimeoutError */
+    PyObject *websocket_closed;    /* greenloop.WebSocketClosed */
+    PyObject *websocket_error;     /* greenloop.WebSocketError */
     PyObject *greenlet_exit;
     PyObject *gr_context; /* the descriptor of greenlet.greenlet */
     /* asyncio hooks (design: the closed list) and predicates */
@@ -109,6 +127,12 @@ struct gl_state {
     PyObject *as_coroutine; /* of compat: any awaitable to a coroutine */
     PyObject *cancelled_error; /* asyncio.CancelledError */
     PyObject *spawned_future; /* the class of what spawn() returns */
+    PyObject *await_nothing; /* an awaitable that is done: None */
+    /* of the module zlib; NULL where this Python has none */
+    PyObject *compressobj;
+    PyObject *decompressobj;
+    PyObject *zlib_error;
+    PyObject *zlib_sync_flush;
     /* classes of io whose read() gives what is on the disk */
     PyObject *file_io;
     PyObject *buffered_reader;

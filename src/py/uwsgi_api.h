@@ -47,6 +47,7 @@ void gl_uwsgi_request_free(GlExchange *x);
 extern PyMethodDef gl_uwsgi_fd_methods[];
 extern PyMethodDef gl_uwsgi_request_methods[];
 extern PyMethodDef gl_uwsgi_wait_methods[];
+extern PyMethodDef gl_uwsgi_websocket_methods[];
 
 /* Two fields of a PyMethodDef. */
 #define GL_UWSGI_KEYWORDS(function) \

@@ -111,6 +111,7 @@ fill_module(PyObject *module)
         gl_uwsgi_fd_methods,
         gl_uwsgi_request_methods,
         gl_uwsgi_wait_methods,
+        gl_uwsgi_websocket_methods,
     };
 
     for (size_t i = 0; i < GL_ARRAY_LEN(tables); i++) {
