@@ -31,7 +31,8 @@ _stop_hooks: list[Hook] = []
 @dataclasses.dataclass
 class _Worker:
     servers: int
-    starting: asyncio.Task[None]
+    # None once it is done: a task keeps its loop, our weak key, alive.
+    starting: asyncio.Task[None] | None
 
 
 _workers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Worker]
@@ -83,13 +84,17 @@ async def enter(loop: asyncio.AbstractEventLoop) -> None:
         task = loop.create_task(_start_all())
         worker = _workers[loop] = _Worker(0, task)
     worker.servers += 1
+    starting = worker.starting
+    if starting is None:
+        return
     try:
         # Shielded: another server's start may wait for it as well.
-        await asyncio.shield(worker.starting)
+        await asyncio.shield(starting)
+        worker.starting = None
     except BaseException:
         worker.servers -= 1
         if worker.servers == 0:
-            worker.starting.cancel()
+            starting.cancel()
             del _workers[loop]
         raise
 

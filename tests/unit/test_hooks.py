@@ -3,6 +3,7 @@
 
 import asyncio
 import logging
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,8 @@ def log(monkeypatch: pytest.MonkeyPatch) -> "Iterator[list[str]]":
     """What the hooks tell; there are none but the test's own."""
     monkeypatch.setattr(hooks, "_start_hooks", [])
     monkeypatch.setattr(hooks, "_stop_hooks", [])
+    # Other tests may have left a server that nobody closed.
+    monkeypatch.setattr(hooks, "_workers", weakref.WeakKeyDictionary())
     yield []
     assert not hooks._workers
 
