@@ -399,9 +399,11 @@ gl_engine_settle(struct gl_engine *e)
         }
     }
     e->settling = false;
-    if (e->draining && gl_list_empty(&e->connections) &&
-        e->ops->drained != NULL) {
-        e->ops->drained(e->owner);
+    if (e->draining && !e->drained && gl_list_empty(&e->connections)) {
+        e->drained = true;
+        if (e->ops->drained != NULL) {
+            e->ops->drained(e->owner);
+        }
     }
 }
 

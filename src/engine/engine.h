@@ -42,8 +42,8 @@ struct gl_engine_ops {
     /* Around a wait that may block; NULL: nothing to do. */
     void (*before_wait)(void *owner);
     void (*after_wait)(void *owner);
-    /* The engine is draining and its last connection has gone; may be
-     * NULL. */
+    /* The engine is draining and its last connection has gone: once; may
+     * be NULL. */
     void (*drained)(void *owner);
 };
 

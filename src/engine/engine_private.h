@@ -43,6 +43,7 @@ struct gl_engine {
     bool in_turn;
     bool settling;
     bool draining;
+    bool drained; /* ops->drained was called */
     struct gl_head head;            /* of the request being parsed */
     char scratch[GL_SCRATCH_BYTES]; /* received bytes, until used or kept */
 };

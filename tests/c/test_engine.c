@@ -357,6 +357,9 @@ test_drain(void)
     peer_close(&queued);
     peer_close(&come);
     RIG_UNTIL(&rig, rig.drained > 0);
+    gl_engine_settle(rig.engine);
+    gl_engine_drain(rig.engine);
+    CHECK(rig.drained == 1);
     CHECK(gl_engine_stats(rig.engine).accepted == 5);
     peer_close(&late);
     end_test(&rig, &idle);
