@@ -793,6 +793,12 @@ def _check(settings: Settings) -> None:
             "of them, and --mount for more."
         )
     prefixes = [prefix for prefix, _target in settings.mounts]
+    named = settings.wsgi_file is not None or settings.module is not None
+    if named and "" in prefixes:
+        raise UsageError(
+            "--mount / and --wsgi-file or --module both name the "
+            "application for every path; give one of them."
+        )
     for prefix in prefixes:
         if prefixes.count(prefix) > 1:
             raise UsageError(f"--mount {prefix or '/'} is given twice.")

@@ -208,3 +208,9 @@ def test_the_reference_in_docs_is_current() -> None:
     assert written == options.reference(), (
         "run: python -m greenloop.options > docs/options.md"
     )
+
+
+@pytest.mark.parametrize("name", ["--wsgi-file", "--module"])
+def test_one_application_for_every_path(name: str) -> None:
+    text = fails("--http-socket", ":0", name, "a.py", "--mount", "/=b.py")
+    assert "--mount /" in text and name in text
