@@ -364,6 +364,17 @@ gl_gateway_forget_fd(GlEngine *engine, int fd)
     Py_XDECREF(number);
 }
 
+/* Of the body, what has left: a client may go before all of it has.  Chunk
+ * heads count for none. */
+static uint64_t
+body_that_left(const GlExchange *x)
+{
+    uint64_t sent = x->req->sent_bytes, head = x->head_sent ? x->head_n : 0;
+
+    sent = sent > head ? sent - head : 0;
+    return sent < x->body_sent ? sent : x->body_sent;
+}
+
 static GL_OFF_STACK void
 log_access(GlExchange *x, struct gl_access_log *log)
 {
@@ -380,7 +391,7 @@ log_access(GlExchange *x, struct gl_access_log *log)
         .user_agent = text_of(x->agent),
         .vars = x->vars,
         .vars_bytes = x->vars_bytes,
-        .body_bytes = x->body_sent,
+        .body_bytes = body_that_left(x),
         .head_bytes = (uint32_t)x->head_n,
         .head_fields = x->fields,
         .micros = (uint32_t)(took_ns / 1000),

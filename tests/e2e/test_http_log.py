@@ -259,3 +259,30 @@ def test_a_log_that_nobody_reads_stops_nobody(tmp_path: pathlib.Path) -> None:
     dropped = re.search(r"(\d+) access log lines were dropped", log.text)
     assert dropped is not None and int(dropped[1]) > 500
     assert log.text.count("GET /xxx") > 500
+
+
+@pytest.mark.parametrize("kind", ["list", "write", "iterator"])
+def test_only_what_was_sent_is_counted(kind: str) -> None:
+    """The client leaves when it has seen the beginning."""
+    app = """
+        SIZE = 50_000_000
+
+        def application(environ, start_response):
+            size = [("Content-Length", str(SIZE))]
+            write = start_response("200 OK", size)
+            if environ["PATH_INFO"] == "/list":
+                return [b"x" * SIZE]
+            if environ["PATH_INFO"] == "/iterator":
+                return iter([b"x" * SIZE])
+            write(b"x" * SIZE)
+            return []
+    """
+    with server(app) as s:
+        with s.connect() as sock:
+            sock.sendall(f"GET /{kind} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            got = 0
+            while got < 100_000:
+                got += len(sock.recv(65536))
+        wait_until(lambda: len(lines_of(s, UWSGI)) == 1, "its line")
+        (line,) = lines_of(s, UWSGI)
+        assert 90_000 < int(line["bytes"]) < 49_000_000
