@@ -72,6 +72,7 @@ class Answer:
     headers: http.client.HTTPMessage
     body: bytes
     seconds: float
+    sent: float  # time.monotonic() just before it was asked for
 
     @property
     def text(self) -> str:
@@ -230,6 +231,7 @@ class Server:
                 response.headers,
                 content,
                 time.monotonic() - begin,
+                begin,
             )
 
     def get(
