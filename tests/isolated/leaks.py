@@ -239,7 +239,7 @@ def operations(bench: Bench) -> dict[str, Operation]:
         line = request.wire.split(b" HTTP", 1)[0].decode()
         name = line + (" chunked" if b"chunked" in request.wire else "")
         found[f"{name} {len(request.wire)}"] = bench.asking(request)
-    for path in ("/disconnected", "/sleep", "/file", "/nothing"):
+    for path in ("/disconnected", "/cancelled", "/sleep", "/file", "/nothing"):
         wire = get(path, b"").wire
         found[f"{path}, then closes"] = bench.leaving(wire, reset=False)
         found[f"{path}, then resets"] = bench.leaving(wire, reset=True)

@@ -89,6 +89,10 @@ REQUESTS = [
     get("/task", b"6"),
     get("/late-task", b"left behind"),
     get("/timeout", b"timed out"),
+    get("/spawn", b"44"),
+    get("/late-spawn", b"left behind"),
+    get("/readable", b"ready once"),
+    get("/who", b"/who"),
     get("/keep", b"kept"),
 ]
 BROKEN = get("/broken", b"Internal Server Error", 500)

@@ -141,6 +141,67 @@ def timeout(environ: Environ, start: Start) -> Iterable[bytes]:
     raise AssertionError("the wait had no end")
 
 
+def double(number: int) -> int:
+    greenloop.sleep(PAUSE)
+    return 2 * number
+
+
+def spawn(environ: Environ, start: Start) -> Iterable[bytes]:
+    """One that ends, one that is cancelled, one that never begins."""
+    done = greenloop.spawn(double, 21)
+    parked = greenloop.spawn(greenloop.sleep, PARKED_SECONDS)
+    number = greenloop.await_(done)
+    unborn = greenloop.spawn(double, number)
+    for future in (parked, unborn):
+        future.cancel()
+        try:
+            greenloop.await_(future)
+        except asyncio.CancelledError:
+            number += 1
+    start("200 OK", TEXT)
+    return [b"%d" % number]
+
+
+def late_spawn(environ: Environ, start: Start) -> Iterable[bytes]:
+    greenloop.spawn(double, 1)
+    start("200 OK", TEXT)
+    return [b"left behind"]
+
+
+def readable(environ: Environ, start: Start) -> Iterable[bytes]:
+    reader, writer = os.pipe()
+    try:
+        loop.call_later(PAUSE, os.write, writer, b"ready")
+        greenloop.wait_readable(reader)
+        body = os.read(reader, 100)
+        try:
+            greenloop.wait_readable(reader, timeout=PAUSE)
+        except asyncio.TimeoutError:
+            body += b" once"
+    finally:
+        os.close(reader)
+        os.close(writer)
+    start("200 OK", TEXT)
+    return [body]
+
+
+def who(environ: Environ, start: Start) -> Iterable[bytes]:
+    request = greenloop.current_request()
+    assert request is not None and request.environ is environ
+    start("200 OK", TEXT)
+    return [request.uri.encode()]
+
+
+def cancelled(environ: Environ, start: Start) -> Iterator[bytes]:
+    greenloop.cancel_on_disconnect()
+    try:
+        greenloop.await_(greenloop.spawn(greenloop.sleep, PARKED_SECONDS))
+    finally:
+        greenloop.sleep(PAUSE)
+    start("200 OK", TEXT)
+    yield b"never"
+
+
 def keep(environ: Environ, start: Start) -> Iterable[bytes]:
     """A late switch to a request that has ended: its core is retired."""
     loop.call_later(5 * PAUSE, greenlet.getcurrent().switch)
@@ -224,6 +285,11 @@ ROUTES: dict[str, Handler] = {
     "/late-task": late_task,
     "/context": context,
     "/timeout": timeout,
+    "/spawn": spawn,
+    "/late-spawn": late_spawn,
+    "/readable": readable,
+    "/who": who,
+    "/cancelled": cancelled,
     "/keep": keep,
     "/forever/sleep": forever_sleep,
     "/forever/wait": forever_wait,
