@@ -30,6 +30,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+from greenloop.compat import uwsgi_module
 from greenloop.options import Settings
 
 __all__ = [
@@ -85,12 +86,19 @@ def load_applications(settings: Settings) -> list[tuple[str, Application]]:
     loaded: list[tuple[str, Application]] = []
     if settings.wsgi_file is not None:
         module = _load_file(settings.wsgi_file)
-        loaded.append(("", _find(module, name, settings.wsgi_file)))
+        loaded += _applications(module, name, settings.wsgi_file)
     elif settings.module is not None:
-        loaded.append(("", _load_module_target(settings.module, name)))
+        target, colon, attribute = settings.module.partition(":")
+        module = _load_module(target, settings.module)
+        loaded += _applications(module, attribute if colon else name, target)
     for prefix, target in settings.mounts:
         # As PATH_INFO has it: the bytes, each as one character.
         path = os.fsencode(prefix).decode("latin-1")
+        if path in dict(loaded):
+            raise LoadError(
+                f"there are two applications for {prefix or '/'}: one by "
+                "--mount, one by the module that is loaded."
+            )
         loaded.append((path, _load_target(target, name)))
     if not loaded:
         raise LoadError(
@@ -181,8 +189,36 @@ def _is_file_name(text: str) -> bool:
 def _load_module_target(target: str, name: str) -> Application:
     """pkg.mod or pkg.mod:name.of.callable."""
     module_name, colon, attribute = target.partition(":")
-    module = _import(lambda: importlib.import_module(module_name), target)
+    module = _load_module(module_name, target)
     return _find(module, attribute if colon else name, module_name)
+
+
+def _load_module(name: str, what: str) -> types.ModuleType:
+    return _import(lambda: importlib.import_module(name), what)
+
+
+def _applications(
+    module: types.ModuleType, name: str, where: str
+) -> list[tuple[str, Application]]:
+    """What the module left in `uwsgi.applications`, else its callable."""
+    try:
+        table = uwsgi_module.applications()
+    except TypeError as error:
+        raise LoadError(f"cannot load {where}: {error}.") from None
+    if not table:
+        return [("", _find(module, name, where))]
+    found: dict[str, Application] = {}
+    for prefix, target in table.items():
+        if prefix and not prefix.startswith("/"):
+            raise LoadError(
+                f"cannot load {where}: {prefix!r} in uwsgi.applications "
+                "does not begin with a slash."
+            )
+        if isinstance(target, str):
+            target = _find(module, target, where)
+        path = os.fsencode(prefix.rstrip("/")).decode("latin-1")
+        found[path] = _checked(target, f"uwsgi.applications[{prefix!r}]")
+    return sorted(found.items())
 
 
 def _load_file(path: str) -> types.ModuleType:
@@ -270,15 +306,18 @@ def _find(module: types.ModuleType, name: str, where: str) -> Application:
             found = getattr(found, part)
         except AttributeError:
             raise LoadError(_missing(module, name, where)) from None
+    return _checked(found, f"{name} in {where}")
+
+
+def _checked(found: Any, what: str) -> Application:
     if not callable(found):
         raise LoadError(
-            f"{name} in {where} is no callable but of type "
-            f"{type(found).__name__}."
+            f"{what} is no callable but of type {type(found).__name__}."
         )
     if inspect.iscoroutinefunction(found):
         raise LoadError(
-            f"{name} in {where} is a coroutine function; a WSGI "
-            "application is a plain one."
+            f"{what} is a coroutine function; a WSGI application is a plain "
+            "one."
         )
     return found  # type: ignore[no-any-return]
 

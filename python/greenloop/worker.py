@@ -58,8 +58,12 @@ def run(settings: Settings) -> int:
         asyncio_patch.install()
         uwsgi_module.install(sockets, settings.engine, settings.opt)
         apps = loader.load_applications(settings)
+        uwsgi_module.run_hook("post_fork_hook", _report)
         _settle_the_collector(settings.cores)
-        return _Worker(settings, loop, apps, sockets, contexts).run()
+        try:
+            return _Worker(settings, loop, apps, sockets, contexts).run()
+        finally:
+            uwsgi_module.run_hook("atexit", _report)
     finally:
         for sock in sockets:
             sock.close()

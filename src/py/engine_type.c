@@ -27,6 +27,23 @@ gl_engine_of_pool(struct gl_pool *pool)
     return pool->owner;
 }
 
+GlEngine *
+gl_engine_of_hub(struct gl_hub *hub)
+{
+    GlEngine *found = NULL;
+
+    for (struct gl_list *l = hub != NULL ? hub->pools.next : NULL;
+         l != NULL && l != &hub->pools; l = l->next) {
+        GlEngine *engine =
+            gl_engine_of_pool(GL_CONTAINER_OF(l, struct gl_pool, link));
+
+        if (found == NULL || (found->stopping && !engine->stopping)) {
+            found = engine;
+        }
+    }
+    return found;
+}
+
 void
 gl_engine_report(GlEngine *self, const char *text)
 {

@@ -12,6 +12,9 @@
 #error "GL_VERSION is set by the build"
 #endif
 
+/* As uwsgi.version has it: in the form of uWSGI's own. */
+#define GL_UWSGI_VERSION GL_VERSION "-greenloop"
+
 /* An application and where it is mounted. */
 struct gl_mount {
     PyObject *prefix; /* strong str, "" or "/p" */
@@ -39,6 +42,8 @@ typedef struct {
     PyThreadState *waiting; /* while the GIL is released */
     struct gl_list websockets; /* open ones: websocket.c */
     uint32_t websocket_count;
+    uint64_t exceptions; /* of applications */
+    uint64_t sent_bytes; /* by requests that have ended */
     bool manage_script_name;
     bool cancel_on_disconnect;
     bool stopping;
@@ -47,6 +52,9 @@ typedef struct {
 
 /* The engine object whose pool this is. */
 GlEngine *gl_engine_of_pool(struct gl_pool *pool);
+/* An engine of the hub, one that is not stopping before others; NULL without
+ * a hub or engine.  Borrowed. */
+GlEngine *gl_engine_of_hub(struct gl_hub *hub);
 /* Tells `report` about the current exception (cleared) or, with none set,
  * just the text. */
 void gl_engine_report(GlEngine *self, const char *text);

@@ -70,7 +70,7 @@ put_constants(struct gl_state *st, PyObject *env, PyObject *errors)
 
     (void)gethostname(host, sizeof(host) - 1); /* "" when there is none */
     node = PyBytes_FromString(host);
-    version = PyBytes_FromString(GL_VERSION);
+    version = PyBytes_FromString(GL_UWSGI_VERSION);
     wsgi_version = Py_BuildValue("(ii)", 1, 0);
     if (node != NULL && version != NULL && wsgi_version != NULL &&
         PyDict_SetItemString(env, "wsgi.version", wsgi_version) == 0 &&

@@ -141,6 +141,8 @@ PyObject *gl_file_wrapper_file(PyObject *wrapper);
 /* Makes a kit with a fresh exchange; all or nothing.  0 or -1. */
 int gl_kit_init(struct gl_kit *kit, struct gl_state *st);
 void gl_kit_clear(struct gl_kit *kit);
+/* The request's start_response; a new reference. */
+PyObject *gl_exchange_start_response(GlExchange *x);
 /* A handle of `type` on the exchange, which cannot be called; a new reference
  * or NULL. */
 PyObject *gl_handle_new(PyTypeObject *type, GlExchange *x);

@@ -291,6 +291,7 @@ failure_status(GlExchange *x, GlEngine *engine)
     }
     gl_engine_heed_interrupt(engine);
     report(x, "error in a request");
+    engine->exceptions++;
     return 500;
 }
 
@@ -436,6 +437,8 @@ finish(GlExchange *x, struct gl_kit *kit)
     if (x->uwsgi != NULL) {
         gl_uwsgi_request_free(x);
     }
+    gl_engine_of_pool(core->pool)->sent_bytes +=
+        req != NULL ? req->sent_bytes : 0;
     x->core = NULL;
     x->req = NULL;
     Py_CLEAR(x->method);
@@ -447,6 +450,30 @@ finish(GlExchange *x, struct gl_kit *kit)
         core->request = NULL;
         gl_request_finish(req, whole);
     }
+}
+
+/* uwsgi.after_req_hook(), if the application set it: the answer is out, and
+ * the request's functions still work. */
+static void
+call_after_request(GlExchange *x)
+{
+    PyObject *names = PyModule_GetDict(x->st->uwsgi_module); /* borrowed */
+    PyObject *hook =
+        PyDict_GetItemWithError(names, x->st->s_after_req_hook);
+    PyObject *done;
+
+    if (hook == NULL || hook == Py_None) {
+        PyErr_Clear(); /* the key is an interned string: nothing can fail */
+        return;
+    }
+    Py_INCREF(hook);
+    done = PyObject_CallNoArgs(hook);
+    Py_DECREF(hook);
+    if (done == NULL) {
+        gl_engine_heed_interrupt(gl_engine_of_pool(x->core->pool));
+        report(x, "uwsgi.after_req_hook failed");
+    }
+    Py_XDECREF(done);
 }
 
 /* Calls the application and sends its answer.  The result is closed before
@@ -496,6 +523,7 @@ gl_gateway_serve(struct gl_core *core)
     if (env != NULL) {
         kit->x->environ = env;
         exchange(kit->x, engine, env, kit);
+        call_after_request(kit->x);
         kit->x->environ = NULL;
         Py_DECREF(env);
     } else {

@@ -209,6 +209,12 @@ kit_of(GlExchange *x)
     return x->core->exchange;
 }
 
+PyObject *
+gl_exchange_start_response(GlExchange *x)
+{
+    return Py_NewRef(kit_of(x)->start_response);
+}
+
 static PyObject *
 start_response_call(PyObject *self, PyObject *const *args, size_t nargsf,
                     PyObject *names)

@@ -20,12 +20,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define HEAD_FIRST_BYTES 512
 #define HEAD_MAX_BYTES (1 << 20)
 #define JOINED_MAX_BYTES 2048
 #define IOV_ITEMS 64              /* items of a list sent at once */
 #define FILE_PIECE_BYTES (1 << 20)
+#define READ_PIECE_BYTES 65536
 
 /* --- building the head ------------------------------------------------ */
 
@@ -814,20 +816,57 @@ gl_response_send_file(GlExchange *x, PyObject *file)
 
 /* A chunk has said how long it is, and Content-Length may have. */
 static int
+file_ended_early(GlExchange *x)
+{
+    end_output(x);
+    gl_raise_errno(-EIO, "the file became shorter while it was sent");
+    return -1;
+}
+
+static int
 send_whole_range(GlExchange *x, int fd, off_t at, uint64_t size)
 {
     uint64_t before = x->body_sent;
 
     if (send_file_bytes(x, fd, at, size) < 0) {
-        x->req->keep_alive = false;
+        if (x->req != NULL) {
+            end_output(x);
+        }
         return -1;
     }
-    if (x->body_sent - before < size) {
-        x->req->keep_alive = false;
-        gl_raise_errno(-EIO, "the file became shorter while it was sent");
+    return x->body_sent - before < size ? file_ended_early(x) : 0;
+}
+
+/* Where the kernel cannot send the file, as through TLS: piece by piece. */
+static int
+send_read_range(GlExchange *x, int fd, off_t at, uint64_t size)
+{
+    char *bytes = malloc(READ_PIECE_BYTES);
+    int error = 0;
+
+    if (bytes == NULL) {
+        PyErr_NoMemory();
         return -1;
     }
-    return 0;
+    while (size > 0 && error == 0) {
+        ssize_t n = pread(fd, bytes,
+                          size < READ_PIECE_BYTES ? (size_t)size
+                                                  : READ_PIECE_BYTES,
+                          at);
+
+        if (n <= 0) {
+            error = file_ended_early(x);
+            break;
+        }
+        error = gl_response_send(x, bytes, (size_t)n, false);
+        if (error == 0) {
+            error = gl_exchange_be_fair(x);
+        }
+        at += n;
+        size -= (uint64_t)n;
+    }
+    free(bytes);
+    return error;
 }
 
 int
@@ -840,14 +879,15 @@ gl_response_send_range(GlExchange *x, int fd, off_t at, uint64_t size)
     if (gl_exchange_check_http(x) < 0) {
         return -1;
     }
-    if (!gl_request_has_sendfile(x->req)) {
-        gl_raise_errno(-ENOTSUP, "sendfile() cannot be used here");
-        return -1;
-    }
     if (begin_sending(x, iov, &count) < 0) {
         return -1;
     }
     size = x->no_body ? 0 : allowed_body(x, size);
+    if (!gl_request_has_sendfile(x->req)) {
+        return send_all(x, iov, count, false) < 0
+                   ? -1
+                   : send_read_range(x, fd, at, size);
+    }
     if (x->chunked && size > 0) {
         add_iov(iov, &count, chunk, gl_http1_chunk_head(chunk, size));
     }

@@ -298,23 +298,10 @@ static GlEngine *
 engine_here(struct gl_state *st)
 {
     struct gl_core *core = gl_core_current(st);
-    struct gl_hub *hub;
-    GlEngine *found = NULL;
 
-    if (core != NULL && core->busy) {
-        return gl_engine_of_pool(core->pool);
-    }
-    hub = gl_hub_running(st);
-    for (struct gl_list *l = hub != NULL ? hub->pools.next : NULL;
-         l != NULL && l != &hub->pools; l = l->next) {
-        GlEngine *engine =
-            gl_engine_of_pool(GL_CONTAINER_OF(l, struct gl_pool, link));
-
-        if (found == NULL || (found->stopping && !engine->stopping)) {
-            found = engine;
-        }
-    }
-    return found;
+    return core != NULL && core->busy
+               ? gl_engine_of_pool(core->pool)
+               : gl_engine_of_hub(gl_hub_running(st));
 }
 
 static GlJob *

@@ -16,6 +16,7 @@
 
 /* Names used on the way of a request: X(member, "text"). */
 #define GL_NAMES(X)                                       \
+    X(after_req_hook, "after_req_hook")                   \
     X(add_done_callback, "add_done_callback")             \
     X(asyncio_future_blocking, "_asyncio_future_blocking") \
     X(call_soon, "call_soon")                             \

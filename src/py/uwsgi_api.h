@@ -46,8 +46,12 @@ void gl_uwsgi_request_free(GlExchange *x);
 /* The module's functions, by file. */
 extern PyMethodDef gl_uwsgi_fd_methods[];
 extern PyMethodDef gl_uwsgi_request_methods[];
+extern PyMethodDef gl_uwsgi_server_methods[];
 extern PyMethodDef gl_uwsgi_wait_methods[];
 extern PyMethodDef gl_uwsgi_websocket_methods[];
+
+/* Adds the names that only say why they do nothing.  0 or -1. */
+int gl_uwsgi_add_absent(PyObject *module);
 
 /* Two fields of a PyMethodDef. */
 #define GL_UWSGI_KEYWORDS(function) \

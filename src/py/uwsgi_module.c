@@ -10,6 +10,7 @@
 
 #include "base/gl.h"
 
+#include <stdio.h>
 #include <unistd.h>
 
 /* What stands behind the module's functions. */
@@ -95,21 +96,87 @@ add_new(PyObject *module, const char *name, PyObject *value)
     return error;
 }
 
+/* (major, minor, revision, 0, b"greenloop") of our own version. */
+static PyObject *
+version_info(void)
+{
+    unsigned number[3] = {0};
+
+    (void)sscanf(GL_VERSION, "%u.%u.%u", &number[0], &number[1], &number[2]);
+    return Py_BuildValue("IIIiy", number[0], number[1], number[2], 0,
+                         "greenloop");
+}
+
 static int
 add_data(PyObject *module)
 {
     char host[256] = "";
 
     (void)gethostname(host, sizeof(host) - 1); /* "" when there is none */
-    return add_new(module, "hostname", PyBytes_FromString(host));
+    return add_new(module, "hostname", PyBytes_FromString(host)) == 0 &&
+                   add_new(module, "version",
+                           PyBytes_FromString(GL_UWSGI_VERSION)) == 0 &&
+                   add_new(module, "version_info", version_info()) == 0 &&
+                   add_new(module, "loop", PyBytes_FromString("asyncio")) ==
+                       0 &&
+                   add_new(module, "magic_table", PyDict_New()) == 0 &&
+                   PyModule_AddIntConstant(module, "numproc", 1) == 0 &&
+                   PyModule_AddIntConstant(module, "has_threads", 1) == 0 &&
+                   PyModule_AddIntConstant(module, "queue_size", 0) == 0 &&
+                   PyModule_AddIntConstant(module, "SPOOL_OK", -2) == 0 &&
+                   PyModule_AddIntConstant(module, "SPOOL_RETRY", -1) == 0 &&
+                   PyModule_AddIntConstant(module, "SPOOL_IGNORE", 0) == 0 &&
+                   PyModule_AddObjectRef(module, "is_a_reload", Py_False) ==
+                       0 &&
+                   PyModule_AddObjectRef(module, "unbit", Py_False) == 0 &&
+                   PyModule_AddObjectRef(module, "applications", Py_None) == 0
+               ? 0
+               : -1;
 }
+
+/* --- what changes with the request ------------------------------------ */
+
+/* PEP 562: env and start_response are those of the running request. */
+static PyObject *
+uwsgi_getattr(PyObject *module, PyObject *name)
+{
+    bool is_env = PyUnicode_Check(name) &&
+                  PyUnicode_CompareWithASCIIString(name, "env") == 0;
+    GlExchange *x;
+
+    if (!is_env &&
+        !(PyUnicode_Check(name) &&
+          PyUnicode_CompareWithASCIIString(name, "start_response") == 0)) {
+        PyErr_Format(PyExc_AttributeError,
+                     "module 'uwsgi' has no attribute %R", name);
+        return NULL;
+    }
+    x = gl_uwsgi_exchange(module, NULL);
+    if (x == NULL) {
+        PyErr_Clear();
+        return is_env ? PyDict_New() : Py_NewRef(Py_None);
+    }
+    if (is_env) {
+        return x->environ != NULL ? Py_NewRef(x->environ) : PyDict_New();
+    }
+    return gl_exchange_start_response(x);
+}
+
+static PyMethodDef attribute_methods[] = {
+    {"__getattr__", uwsgi_getattr, METH_O,
+     "__getattr__($module, name, /)\n--\n\n"
+     "env and start_response, of the running request."},
+    {NULL, NULL, 0, NULL},
+};
 
 static int
 fill_module(PyObject *module)
 {
     PyMethodDef *const tables[] = {
+        attribute_methods,
         gl_uwsgi_fd_methods,
         gl_uwsgi_request_methods,
+        gl_uwsgi_server_methods,
         gl_uwsgi_wait_methods,
         gl_uwsgi_websocket_methods,
     };
@@ -119,7 +186,7 @@ fill_module(PyObject *module)
             return -1;
         }
     }
-    return add_data(module);
+    return gl_uwsgi_add_absent(module) < 0 ? -1 : add_data(module);
 }
 
 int

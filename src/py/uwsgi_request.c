@@ -123,6 +123,18 @@ cl(PyObject *module, PyObject *args, PyObject *kwargs)
         req->body_chunked ? 0 : req->body_left + req->body_bytes);
 }
 
+PyDoc_STRVAR(log_this_request_doc,
+"log_this_request($module, /, *, request_context=None)\n--\n\n"
+"Has no effect: either all requests are in the access log or none.");
+
+static PyObject *
+log_this_request(PyObject *module, PyObject *args, PyObject *kwargs)
+{
+    return gl_uwsgi_exchange_alone(module, args, kwargs) != NULL
+               ? Py_NewRef(Py_None)
+               : NULL;
+}
+
 PyDoc_STRVAR(disconnect_doc,
 "disconnect($module, /, *, request_context=None)\n--\n\n"
 "End the answer and the client's connection; the request goes on.\n\n"
@@ -426,6 +438,8 @@ PyMethodDef gl_uwsgi_request_methods[] = {
     {"request_context", request_context, METH_NOARGS, request_context_doc},
     {"request_id", GL_UWSGI_KEYWORDS(request_id), request_id_doc},
     {"connection_fd", GL_UWSGI_KEYWORDS(connection_fd), connection_fd_doc},
+    {"log_this_request", GL_UWSGI_KEYWORDS(log_this_request),
+     log_this_request_doc},
     {"disconnect", GL_UWSGI_KEYWORDS(disconnect), disconnect_doc},
     {"cl", GL_UWSGI_KEYWORDS(cl), cl_doc},
     {"add_var", GL_UWSGI_KEYWORDS(add_var), add_var_doc},

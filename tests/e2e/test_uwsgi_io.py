@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: MIT
 """`import uwsgi`: bytes in and out, of the client and of other connections."""
 
+import http.client
 import pathlib
+import re
 import socket
+import ssl
 import threading
 
 import pytest
+import trustme
 from harness import Server, server
 
 HEAD = """
@@ -479,3 +483,31 @@ def test_variables_of_a_request() -> None:
         expected = ["b'value'", r"b'\xe2\x82\xac'", "None", "True"]
         assert outcome(s) == [*expected, "1", "0"]
         assert outcome(s) == [*expected, "2", "0"]
+
+
+def test_sendfile_through_tls(content: bytes, tmp_path: pathlib.Path) -> None:
+    """The kernel cannot encrypt here: the file is read piece by piece."""
+    (tmp_path / "file").write_bytes(content)
+    authority = trustme.CA()
+    made = authority.issue_cert("localhost")
+    made.private_key_and_cert_chain_pem.write_to_path(tmp_path / "pem")
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    app = f"""{HEAD}
+    def application(environ, start):
+        start("200 OK", [("Content-Type", "text/plain")])
+        uwsgi.sendfile({str(tmp_path / "file")!r}, 0, 7)
+        return []
+    """
+    pem = tmp_path / "pem"
+    with server(app, "--https-socket", f"127.0.0.1:0,{pem},{pem}") as s:
+        s.wait_for("listening on https://")
+        found = re.search(r"listening on https://[^:]+:(\d+)", s.err)
+        assert found is not None
+        client = http.client.HTTPSConnection(
+            "localhost", int(found[1]), context=context, timeout=10
+        )
+        for method, body in (("GET", content[7:]), ("HEAD", b"")):
+            client.request(method, "/")
+            assert client.getresponse().read() == body
+        client.close()
