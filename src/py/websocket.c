@@ -104,6 +104,10 @@ gl_websocket_move(GlWebSocket *from, GlWebSocket *to)
     to->uri = from->uri;
     Py_SETREF(to->subprotocol, Py_NewRef(from->subprotocol));
     join_engine(to, from->engine);
+    /* The loop knows the handler's task weakly: only the engine keeps both
+     * from the garbage collector while they wait for the peer. */
+    to->kept = (PyObject *)to;
+    Py_INCREF(to->kept);
     gl_ws_request(to->ws)->user = NULL; /* no core serves it any more */
     from->ws = NULL;
     from->deflate = NULL;
@@ -175,6 +179,7 @@ gl_websocket_end(GlWebSocket *self)
         gl_deflate_free(self->deflate);
         self->deflate = NULL;
         wake_all(self);
+        Py_CLEAR(self->kept);
     }
     Py_DECREF((PyObject *)self);
     if (exc.value != NULL) {

@@ -28,6 +28,7 @@ typedef struct {
     PyObject *uri;    /* strong str or NULL; for logs */
     PyObject *task;   /* strong: the handler's; NULL: none, or over */
     PyObject *reason; /* strong str; NULL until it ended */
+    PyObject *kept;   /* strong: itself, for the engine; see _move */
     uint64_t since_ns; /* of messages without a wait; 0: not looked at */
     int code;         /* of our close, then of the end; 0: open */
     bool handed_over; /* to another object: this one is of no use */

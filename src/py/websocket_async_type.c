@@ -592,7 +592,6 @@ handler_done(PyObject *object, PyObject *task)
     Py_CLEAR(self->task);
     gl_websocket_begin_close(self, code_of_end(self, task));
     gl_websocket_end(self);
-    Py_DECREF(object); /* start_task()'s */
     if (engine != NULL) {
         gl_engine_settle(engine);
     }
@@ -616,11 +615,6 @@ start_task(GlWebSocket *self, struct gl_core *core, PyObject *coroutine)
         self->task = Py_NewRef(task);
         done = gl_call_method_one(task, self->st->s_add_done_callback,
                                   callback);
-    }
-    if (done != NULL) {
-        /* The loop knows the task weakly, and a socket that waits for its
-         * peer nothing at all: only this keeps both from the collector. */
-        Py_INCREF((PyObject *)self);
     }
     Py_XDECREF(callback);
     Py_XDECREF(task);
