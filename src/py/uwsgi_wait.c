@@ -15,6 +15,7 @@
 #include "py/api.h"
 #include "py/core.h"
 #include "py/park.h"
+#include "py/websocket.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -39,9 +40,10 @@ struct gl_uwsgi_request {
  * while the greenlet's stack is away. */
 struct watched {
     struct gl_fd_wait wait;
+    struct gl_websocket_wait message; /* in place of it, if it is own */
     struct wait_set *set; /* borrowed: whose member this is */
     int fd;
-    bool own; /* the request's connection: the engine knows what came */
+    bool own; /* the request's WebSocket: the engine knows what came */
 };
 
 struct wait_set {
@@ -129,6 +131,22 @@ became_ready(struct gl_waiter *waiter, int result)
 }
 
 static void
+message_came(struct gl_waiter *waiter, int result)
+{
+    struct gl_websocket_wait *wait =
+        GL_CONTAINER_OF(waiter, struct gl_websocket_wait, waiter);
+    struct watched *one = GL_CONTAINER_OF(wait, struct watched, message);
+    struct gl_wait *w = one->set->wait;
+
+    one->set->ready_fd = one->fd;
+    if (result == -ESHUTDOWN) { /* ended, perhaps in another request */
+        gl_engine_defer(w->core->pool->engine, &w->turn);
+    } else {
+        gl_wait_wake(w, 0);
+    }
+}
+
+static void
 forget_all(GlExchange *x, struct wait_set *set)
 {
     struct gl_engine *engine = set->wait->core->pool->engine;
@@ -138,10 +156,25 @@ forget_all(GlExchange *x, struct wait_set *set)
 
         if (!one->own) {
             gl_fd_wait_stop(engine, &one->wait);
-        } else if (x->req != NULL) {
-            gl_request_forget(x->req, &one->wait.waiter);
+        } else if (x->websocket != NULL) {
+            gl_websocket_forget((GlWebSocket *)x->websocket, &one->message);
+        } else {
+            gl_list_remove(&one->message.link);
         }
     }
+}
+
+/* Has the engine tell of messages: it may have read some bytes already. */
+static int
+watch_websocket(GlExchange *x, struct watched *one)
+{
+    int outcome = gl_websocket_wait((GlWebSocket *)x->websocket,
+                                    &one->message, GL_WEBSOCKET_MESSAGE);
+
+    if (outcome > 0) {
+        one->set->ready_fd = one->fd; /* it has ended */
+    }
+    return outcome < 0 ? -1 : 0;
 }
 
 /* Starts one wait.  0, or -1 with an exception. */
@@ -155,11 +188,14 @@ watch(GlExchange *x, struct wait_set *set, const struct noted *noted)
     one->set = set;
     one->fd = noted->fd;
     one->wait.waiter.wake = became_ready;
-    one->own = !noted->for_write && core == x->core && x->req->upgraded &&
+    one->message.waiter.wake = message_came;
+    one->own = !noted->for_write && x->websocket != NULL &&
                noted->fd == gl_request_fd(x->req);
-    error = one->own ? gl_request_wait_read(x->req, &one->wait.waiter)
-                     : gl_fd_wait_start(core->pool->engine, &one->wait,
-                                        noted->fd, noted->for_write);
+    if (one->own) {
+        return watch_websocket(x, one);
+    }
+    error = gl_fd_wait_start(core->pool->engine, &one->wait, noted->fd,
+                             noted->for_write);
     if (error == -EPERM) { /* a regular file is always ready */
         set->ready_fd = noted->fd;
         error = 0;
