@@ -8,78 +8,20 @@
  */
 #include "py/uwsgi_api.h"
 
-#include "base/gl.h"
-#include "engine/fd_wait.h"
 #include "py/api.h"
-#include "py/park.h"
+#include "py/fd_park.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <limits.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #define RECV_BYTES 4096
 #define RECV_MAX_BYTES 65536
-
-/* --- waiting for one descriptor --------------------------------------- */
-
-struct fd_park {
-    struct gl_fd_wait fd;
-    struct gl_wait *wait; /* owned */
-};
-
-static void
-fd_ready(struct gl_waiter *waiter, int result)
-{
-    struct gl_fd_wait *fd = GL_CONTAINER_OF(waiter, struct gl_fd_wait,
-                                            waiter);
-
-    gl_wait_wake(GL_CONTAINER_OF(fd, struct fd_park, fd)->wait, result);
-}
-
-/* Parks until fd is ready.  timeout_ns 0: for ever.  Returns 1, 0 after the
- * timeout, or -1 with an exception. */
-static int
-park_for_fd(struct gl_state *st, int fd, bool for_write, uint64_t timeout_ns,
-            const char *what)
-{
-    struct fd_park *park = calloc(1, sizeof(*park));
-    struct gl_wait *w = gl_wait_new(st, what);
-    int error = park == NULL ? -ENOMEM : 0, result = -1;
-
-    if (w == NULL || gl_api_refuse_in_task(st, w->core, what) < 0) {
-        goto done;
-    }
-    if (error == 0) {
-        park->wait = w;
-        park->fd.waiter.wake = fd_ready;
-        error = gl_fd_wait_start(w->core->pool->engine, &park->fd, fd,
-                                 for_write);
-    }
-    if (error < 0) {
-        result = error == -EPERM ? 1 : -1; /* a file is always ready */
-        if (result < 0) {
-            gl_raise_errno(error, "cannot wait for this descriptor");
-        }
-        goto done;
-    }
-    if ((timeout_ns == 0 || gl_wait_start_timer(w, timeout_ns) == 0) &&
-        gl_wait_park(w) == 0) {
-        result = w->result == -ETIMEDOUT ? 0 : 1;
-    }
-    gl_fd_wait_stop(w->core->pool->engine, &park->fd);
-done:
-    if (w != NULL) {
-        gl_wait_free(w);
-    }
-    free(park);
-    return result;
-}
 
 /* --- addresses -------------------------------------------------------- */
 
@@ -356,7 +298,7 @@ uwsgi_connect(PyObject *module, PyObject *args)
     }
     fd = begin_connect(&address, &done);
     if (fd >= 0 && !done) {
-        ready = park_for_fd(st, fd, true, ns, "uwsgi.connect()");
+        ready = gl_park_fd(st, fd, true, ns, "uwsgi.connect()");
     }
     if (fd >= 0 && (ready <= 0 || !is_connected(fd))) {
         (void)close(fd); /* nothing was written to it */
@@ -455,7 +397,7 @@ send_to(PyObject *module, int fd, struct gl_str bytes)
         } else if (n != -EAGAIN && n != -EINTR) {
             return gl_raise_errno((int)n, "cannot send");
         } else if (n == -EAGAIN &&
-                   park_for_fd(st, fd, true, 0, "uwsgi.send()") < 0) {
+                   gl_park_fd(st, fd, true, 0, "uwsgi.send()") < 0) {
             return NULL;
         }
     }
@@ -567,7 +509,7 @@ uwsgi_recv(PyObject *module, PyObject *args)
                -EAGAIN ||
            n == -EINTR) {
         if (n == -EAGAIN &&
-            park_for_fd(st, fd, false, 0, "uwsgi.recv()") < 0) {
+            gl_park_fd(st, fd, false, 0, "uwsgi.recv()") < 0) {
             Py_DECREF(bytes);
             return NULL;
         }

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 from harness import Server, parallel, server
+from websocket_peer import TEXT, Frame, open_peer
 
 HEAD = """
     import asyncio
@@ -396,3 +397,45 @@ def test_the_stop_ends_a_suspend() -> None:
         client.join(10)
         s.wait_printed("unwound", 1)
         assert "ended by the server's stop" in s.err
+
+
+def test_a_websocket_and_another_descriptor() -> None:
+    """The original's own chat: both are noted, and ready_fd() is asked."""
+    app = f"""{HEAD}
+    def application(environ, start):
+        uwsgi.websocket_handshake()
+        client = uwsgi.connection_fd()
+        one, other = socket.socketpair()
+        loop = asyncio.get_event_loop()
+        while True:
+            uwsgi.wait_fd_read(client, 5)
+            uwsgi.wait_fd_read(one.fileno())
+            uwsgi.suspend()
+            ready = uwsgi.ready_fd()
+            if ready == client:
+                text = uwsgi.websocket_recv_nb()
+                if text == b"end":
+                    break
+                if text:
+                    loop.call_later(0.01, other.send, text)
+            elif ready == one.fileno():
+                uwsgi.websocket_send(one.recv(100))
+            else:
+                uwsgi.websocket_send("silent")
+        one.close()
+        other.close()
+        return []
+    """
+    with server(app) as s, open_peer(s, "/") as peer:
+        for text in (b"one", b"two", b"three"):
+            peer.send(TEXT, text)
+            assert peer.frame() == Frame(TEXT, text)
+        # What comes together is announced as often as it takes (B15).
+        for text in (b"a", b"b", b"c"):
+            peer.send(TEXT, text)
+        got = b""
+        while len(got) < 3:
+            got += peer.frame().payload
+        assert sorted(got) == sorted(b"abc")
+        peer.send(TEXT, b"end")
+        assert peer.frame().code == 1000
