@@ -151,8 +151,8 @@ add_file(struct corpus *corpus, const char *name)
         fail("cannot read", name);
     }
     (void)fclose(file); /* was only read */
-    corpus->inputs = realloc(corpus->inputs, (corpus->count + 1) *
-                                                 sizeof(corpus->inputs[0]));
+    corpus->inputs = realloc(corpus->inputs,
+                             (corpus->count + 1) * sizeof(corpus->inputs[0]));
     if (corpus->inputs == NULL) {
         fail("cannot keep", name);
     }
@@ -233,8 +233,8 @@ mutate_piece(struct input *input, uint64_t *random)
 {
     uint8_t piece[256];
     size_t from = below(random, input->n + 1);
-    size_t most = input->n - from < sizeof(piece) ? input->n - from
-                                                  : sizeof(piece);
+    size_t most =
+        input->n - from < sizeof(piece) ? input->n - from : sizeof(piece);
     size_t n = below(random, most + 1), at = below(random, input->n + 1);
     size_t copies = 1 + below(random, 8);
 

@@ -25,7 +25,8 @@ unsent(const struct gl_ws *ws)
 bool
 gl_ws_should_wait(const struct gl_ws *ws)
 {
-    return ws->req != NULL && unsent(ws) > ws->options.output_max_bytes / 4;
+    return ws->state == GL_WS_IS_OPEN &&
+           unsent(ws) > ws->options.output_max_bytes / 4;
 }
 
 /* Has the connection's next event, or the engine's settling, look at it. */
@@ -70,8 +71,7 @@ notify(struct gl_ws *ws)
         !wake_receiver(ws)) {
         return;
     }
-    while (ws->senders != NULL &&
-           (ws->state != GL_WS_IS_OPEN || !gl_ws_should_wait(ws))) {
+    while (ws->senders != NULL && !gl_ws_should_wait(ws)) {
         struct gl_waiter *waiter = ws->senders;
 
         ws->senders = waiter->next;
@@ -200,15 +200,20 @@ gl_ws_pong(struct gl_ws *ws, struct gl_str payload)
 {
     char *kept;
 
+    if (gl_ws_should_wait(ws) && ws->unflushed) {
+        settle_output(ws); /* many pings came together */
+    }
     if (ws->state != GL_WS_IS_OPEN) {
         return; /* after a close nothing else is sent */
     }
+    /* The newest answers all (section 5.5.3), so that a peer that asks and
+     * does not read costs no more than one. */
     if (!gl_ws_should_wait(ws)) {
+        free(ws->pong);
+        ws->pong = NULL;
         queue_pong(ws, payload);
         return;
     }
-    /* The newest answers all (section 5.5.3), so that a peer that asks and
-     * does not read costs no more than this. */
     kept = malloc(1 + payload.n);
     if (kept != NULL) {
         kept[0] = (char)payload.n;
@@ -262,6 +267,7 @@ drop_unfinished(struct gl_ws *ws)
 static void
 end(struct gl_ws *ws, int code, struct gl_str reason)
 {
+    assert(ws->state != GL_WS_IS_CLOSED);
     ws->state = GL_WS_IS_CLOSED;
     ws->close_code = (uint16_t)code;
     ws->reason = malloc(reason.n > 0 ? reason.n : 1);
@@ -553,7 +559,7 @@ gl_ws_wait_send(struct gl_ws *ws, struct gl_waiter *waiter)
     }
     waiter->next = NULL;
     *end_of_line = waiter;
-    if (ws->state != GL_WS_IS_OPEN || !gl_ws_should_wait(ws)) {
+    if (!gl_ws_should_wait(ws)) {
         look_soon(ws);
     }
     return 0;

@@ -72,8 +72,8 @@ int gl_ws_new(struct gl_request *req, const struct gl_ws_options *options,
  * or the next gl_ws_receive or gl_ws_free of any WebSocket of this engine:
  * copy them at once.  They may be handed to gl_ws_send. */
 int gl_ws_receive(struct gl_ws *ws, struct gl_ws_message *ret_message);
-/* Wakes `waiter` when gl_ws_receive is worth calling.  0, or -EBUSY: another
- * one waits. */
+/* Wakes `waiter` when gl_ws_receive is worth calling.  0; -EBUSY: another one
+ * waits; -ESHUTDOWN: the engine was freed. */
 int gl_ws_wait_receive(struct gl_ws *ws, struct gl_waiter *waiter);
 /* Sends a text (which the caller knows to be UTF-8), binary, ping or pong
  * message.  Returns 0: all is sent, or copied and sent by the engine;
@@ -83,10 +83,10 @@ int gl_ws_wait_receive(struct gl_ws *ws, struct gl_waiter *waiter);
 int gl_ws_send(struct gl_ws *ws, enum gl_ws_opcode opcode,
                struct gl_str bytes);
 /* Whether a sender should wait: more than a quarter of output_max_bytes is
- * unsent. */
+ * unsent, and the WebSocket is neither closing nor closed. */
 bool gl_ws_should_wait(const struct gl_ws *ws);
-/* Wakes `waiter` when gl_ws_should_wait is false, or the WebSocket closing or
- * closed; any number may wait, and are woken in order.  Always 0. */
+/* Wakes `waiter` when gl_ws_should_wait is false; any number may wait, and
+ * are woken in order.  0, or -ESHUTDOWN: the engine was freed. */
 int gl_ws_wait_send(struct gl_ws *ws, struct gl_waiter *waiter);
 /* Forgets a waiter that was not woken; harmless otherwise. */
 void gl_ws_forget(struct gl_ws *ws, struct gl_waiter *waiter);

@@ -467,6 +467,7 @@ check_slow_reader(bool waits, bool closing)
     }
     if (closing) {
         CHECK(gl_ws_close(w.ws, 1000, EMPTY) == 0);
+        CHECK(!gl_ws_should_wait(w.ws)); /* nothing can be sent */
     }
     RIG_UNTIL(&w.rig, gl_ws_closed(w.ws, NULL, NULL));
     CHECK(ws_closed_with(&w, 1006));
