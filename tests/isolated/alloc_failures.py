@@ -57,6 +57,8 @@ BODY = (b"a line" + b"." * 493 + b"\n") * 40
 FILE = tempfile.NamedTemporaryFile()
 FILE.write(BODY)
 FILE.flush()
+READY = os.pipe()
+os.write(READY[1], b"ready")
 
 
 def load_testcapi() -> Any:
@@ -107,6 +109,13 @@ def respond(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         greenloop.sleep(0.001)
     if kind == "/await":
         greenloop.await_(asyncio.sleep(0))
+    if kind == "/spawn" or (kind == "/warm" and not LATE):
+        assert greenloop.await_(greenloop.spawn(bool, 1)) is True
+    if kind == "/readable":
+        greenloop.wait_readable(READY[0])
+    if kind == "/current":
+        request = greenloop.current_request()
+        assert request is not None and request.environ is environ
     if kind == "/file":
         return wrapper(io.FileIO(FILE.name))
     if kind == "/memory":
@@ -143,6 +152,9 @@ REQUESTS: dict[str, tuple[list[bytes], int]] = {
     "cut head": ([head("/list")[:20], head("/list")[20:]], 200),
     "sleep": ([head("/sleep")], 200),
     "await": ([head("/await")], 200),
+    "spawn": ([head("/spawn")], 200),
+    "readable": ([head("/readable")], 200),
+    "current": ([head("/current")], 200),
     "file": ([head("/file")], 200),
     "memory": ([head("/memory")], 200),
     "error": ([head("/error")], 500),
@@ -150,7 +162,7 @@ REQUESTS: dict[str, tuple[list[bytes], int]] = {
 }
 
 
-PARKING = {"late", "lines", "sleep", "await"}
+PARKING = {"late", "lines", "sleep", "await", "spawn", "readable"}
 NAMES = [name for name in REQUESTS if not (LATE and name in PARKING)]
 
 
@@ -236,14 +248,15 @@ class Client:
         """One request while allocations fail; on a used connection or not.
 
         Before it an ordinary one makes sure that the only core has its
-        greenlet: greenlet itself crashes where it has no memory for one.
+        greenlet, and spawned functions have one: greenlet itself crashes
+        where it has no memory for one.
         """
         with socket.socket() as used, socket.socket() as fresh:
             for sock in (used, fresh):
                 sock.setblocking(False)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await self._loop.sock_connect(used, self._address)
-            answer = await self._exchange(used, REQUESTS["list"][0])
+            answer = await self._exchange(used, [head("/warm")])
             assert (answer.status, answer.body) == (200, BODY), answer
             self._guard.arm(nth)
             try:
