@@ -154,7 +154,7 @@ core_that_may_park(struct gl_state *st, const char *what)
     if (core == NULL || !core->busy) {
         PyErr_Format(PyExc_RuntimeError,
                      "%s can only be called by code that serves a request; "
-                     "in a coroutine use await, in a callback a task",
+                     "in a coroutine use await, in a callback spawn()",
                      what);
         return NULL;
     }
