@@ -21,8 +21,8 @@ PROVE = $(CHOOSE); \
 	exec "$$python" tools/run_tests.py $@ --tools $(TOOLS) "$$python"
 MESON = PATH="$$PWD/$(TOOLS)/bin:$$PATH" meson
 
-.PHONY: help run test check asan soak sigint fuzz-server fuzz asyncio bench \
-	c-release format clean
+.PHONY: help run test check asan soak ws-soak sigint fuzz-server fuzz asyncio \
+	bench c-release format clean
 
 help:
 	@echo 'make run       serve examples/hello.py on http://localhost:$(PORT)'
@@ -33,6 +33,7 @@ help:
 	@echo 'make asyncio   leave a runnable ./greenloop, and ./uwsgi as a link'
 	@echo 'make asan      the suite with the extension under ASan and UBSan'
 	@echo 'make soak      a million requests: nothing may grow; minutes'
+	@echo 'make ws-soak   10000 WebSockets, three minutes; then 15000 idle ones'
 	@echo 'make sigint    300 stops under load, plain and under ASan; minutes'
 	@echo 'make fuzz-server  10000 bad inputs, plain and under ASan; minutes'
 	@echo 'make fuzz T=$(T) N=$(N)   fuzz a parser for N seconds'
@@ -77,6 +78,9 @@ asan:
 	exec "$$python" tools/run_tests.py asan --tools $(TOOLS) "$$python"
 
 soak:
+	@$(PROVE)
+
+ws-soak:
 	@$(PROVE)
 
 sigint:

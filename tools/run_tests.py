@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The test driver behind `make test`, `make check`, `make asan`, and the
-long proofs `make soak`, `make sigint` and `make fuzz-server`.
+long proofs `make soak`, `make ws-soak`, `make sigint` and
+`make fuzz-server`.
 
 Builds and runs the C unit tests and the replay of the fuzz corpora under
 AddressSanitizer and UBSan, then installs Greenloop into a virtual
@@ -309,6 +310,10 @@ PROOFS: dict[str, list[tuple[list[str], list[str] | None]]] = {
         (["leaks.py", "--loop", "uvloop"], None),
         (["soak.py"], None),
         (["soak.py", "--loop", "uvloop"], None),
+    ],
+    "ws-soak": [
+        (["ws_soak.py"], None),
+        (["ws_soak.py", "--loop", "uvloop"], None),
     ],
     "sigint": [(["sigint.py"], ["--scale", "2"])],
     "fuzz-server": [
