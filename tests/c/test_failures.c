@@ -12,6 +12,7 @@
 #include "check.h"
 #include "engine/fixed_answer.h"
 #include "rig.h"
+#include "ws_rig.h"
 
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
@@ -222,43 +223,162 @@ play(void)
 }
 
 static void
-test_without_faults(void)
+test_without_faults(const char *name, void (*scenario)(void))
 {
-    check_case("no fault");
-    play();
+    check_case("%s, no fault", name);
+    scenario();
     CHECK(check_state.failures == 0);
 }
 
 static void
-test_each_allocation_fails(void)
+test_each_allocation_fails(const char *name, void (*scenario)(void))
 {
     unsigned long n = 1;
 
     for (bool due = false; !due && n < RUNS_MAX; n++) {
-        check_case("allocation %lu", n);
+        check_case("%s, allocation %lu", name, n);
         check_fail_allocation(n);
-        play();
+        scenario();
         due = check_failure_is_due();
         check_fail_allocation(0);
     }
-    CHECK(n > 20 && n < RUNS_MAX);
+    CHECK(n > 10 && n < RUNS_MAX);
 }
 
 static void
-test_each_call_fails(enum call call, int error, unsigned long least)
+test_each_call_fails(const char *name, void (*scenario)(void), enum call call,
+                     int error, unsigned long least)
 {
     unsigned long n = 1;
 
     for (bool due = false; !due && n < RUNS_MAX; n++) {
-        check_case("call %d with errno %d, %lu", call, error, n);
+        check_case("%s, call %d with errno %d, %lu", name, call, error, n);
         fault.call = call;
         fault.error = error;
         fault.fails_in = n;
-        play();
+        scenario();
         due = fault.fails_in > 0;
         fault.call = NONE;
     }
     CHECK(n > least && n < RUNS_MAX);
+}
+
+/* --- a WebSocket ------------------------------------------------------- */
+
+#define LONG_BYTES 20000
+#define WS_FATE "101 t5 t4 b20000 c"
+
+/* Says frames past the wrapped calls, as many as the socket takes at once. */
+static void
+say_frame(struct ws_rig *w, unsigned bits, size_t n)
+{
+    static char payload[LONG_BYTES], frame[LONG_BYTES + 16];
+    size_t size = ws_frame(frame, bits, payload, n);
+
+    for (size_t at = 0; at < size; at += 3000) { /* in pieces */
+        (void)!__real_send(w->peer.fd, frame + at,
+                           size - at < 3000 ? size - at : 3000, MSG_NOSIGNAL);
+        rig_run(&w->rig);
+        (void)peer_read(&w->peer);
+    }
+}
+
+static void
+converse_ws(struct ws_rig *w)
+{
+    (void)!__real_send(w->peer.fd, WS_GET, sizeof(WS_GET) - 1, MSG_NOSIGNAL);
+    rig_run(&w->rig);
+    say_frame(w, 0x80u | GL_WS_TEXT, 5);
+    say_frame(w, GL_WS_TEXT, 1);
+    say_frame(w, 0x80u | GL_WS_PING, 2);
+    say_frame(w, 0x80u, 3);
+    say_frame(w, 0x80u | GL_WS_BINARY, LONG_BYTES);
+    for (int i = 0; i < 50; i++) {
+        (void)peer_read(&w->peer);
+        rig_run(&w->rig);
+    }
+    if (w->ws != NULL) {
+        CHECK(gl_ws_close(w->ws, 1000, (struct gl_str){"", 0}) == 0);
+    }
+    rig_run(&w->rig);
+    say_frame(w, 0x80u | GL_WS_CLOSE, 0);
+}
+
+/* What the peer got, but for pongs, which may be left out: opcodes and
+ * lengths; "?" is an end within a frame. */
+static void
+describe(const struct rig_peer *peer, char *text, size_t room)
+{
+    static const char names[] = "0tb34567cip";
+    struct gl_str rest = {peer->got, peer->n};
+    struct gl_ws_frame frame;
+    size_t out = 0;
+    int size = 1;
+
+    text[0] = '\0';
+    if (rest.n >= sizeof(WS_101) - 1) {
+        (void)gl_str_take(&rest, sizeof(WS_101) - 1);
+        out += (size_t)snprintf(text, room, "101");
+    }
+    while (rest.n > 0 && size > 0 && out + 16 < room) {
+        size = gl_ws_frame_parse(rest, &frame);
+        if (size <= 0 || frame.length > rest.n - (size_t)size) {
+            (void)snprintf(text + out, room - out, " ?");
+            return;
+        }
+        (void)gl_str_take(&rest, (size_t)size + (size_t)frame.length);
+        if (frame.opcode == GL_WS_CLOSE) { /* of whatever code */
+            out += (size_t)snprintf(text + out, room - out, " c");
+        } else if (frame.opcode != GL_WS_PONG) {
+            out += (size_t)snprintf(text + out, room - out, " %c%d",
+                                    names[frame.opcode], (int)frame.length);
+        }
+    }
+}
+
+/* All messages in order, or fewer and then the end, with a close or not. */
+static void
+check_ws_fate(struct rig_peer *peer)
+{
+    char got[200];
+    size_t n;
+
+    describe(peer, got, sizeof(got));
+    if (strcmp(got, WS_FATE) == 0) {
+        return;
+    }
+    n = strlen(got);
+    if (n > 2 && (strcmp(got + n - 2, " c") == 0 || got[n - 1] == '?')) {
+        got[n - 2] = '\0';
+    }
+    if (!CHECK(peer->ended || peer->reset) ||
+        !CHECK(strncmp(got, WS_FATE, strlen(got)) == 0)) {
+        fprintf(stderr, "  got \"%s\"\n", got);
+    }
+}
+
+static void
+play_ws(void)
+{
+    struct ws_rig w;
+
+    ws_init(&w);
+    w.rig.send_buffer_bytes = 4096;
+    w.options.ping_interval_ms = w.options.pong_timeout_ms = WAIT_MS;
+    if (ws_connect(&w, false)) {
+        converse_ws(&w);
+        (void)peer_read(&w.peer);
+        if (w.ws != NULL) {
+            CHECK(gl_ws_closed(w.ws, NULL, NULL));
+            gl_ws_forget(w.ws, &w.receiver);
+            gl_ws_free(w.ws);
+            w.ws = NULL;
+        }
+        rig_run(&w.rig);
+        (void)peer_read(&w.peer);
+        check_ws_fate(&w.peer);
+    }
+    ws_close_rig(&w);
 }
 
 /* --- accepting -------------------------------------------------------- */
@@ -474,19 +594,28 @@ main(void)
 {
     int before = dup(0), after;
 
-    test_without_faults();
-    test_each_allocation_fails();
-    test_each_call_fails(EPOLL_CREATE1, EMFILE, 1);
-    test_each_call_fails(TIMERFD_CREATE, EMFILE, 1);
-    test_each_call_fails(EPOLL_CTL, ENOMEM, 10);
-    test_each_call_fails(EPOLL_WAIT, EINTR, 10);
-    test_each_call_fails(RECV, ECONNRESET, 10);
-    test_each_call_fails(RECV, EINTR, 10);
-    test_each_call_fails(SEND, EPIPE, 2);
-    test_each_call_fails(SEND, EINTR, 2);
-    test_each_call_fails(SENDMSG, ENOBUFS, 5);
-    test_each_call_fails(SENDMSG, EINTR, 5);
-    test_each_call_fails(SHUTDOWN, ENOTCONN, 1);
+    test_without_faults("requests", play);
+    test_each_allocation_fails("requests", play);
+    test_each_call_fails("requests", play, EPOLL_CREATE1, EMFILE, 1);
+    test_each_call_fails("requests", play, TIMERFD_CREATE, EMFILE, 1);
+    test_each_call_fails("requests", play, EPOLL_CTL, ENOMEM, 10);
+    test_each_call_fails("requests", play, EPOLL_WAIT, EINTR, 10);
+    test_each_call_fails("requests", play, RECV, ECONNRESET, 10);
+    test_each_call_fails("requests", play, RECV, EINTR, 10);
+    test_each_call_fails("requests", play, SEND, EPIPE, 2);
+    test_each_call_fails("requests", play, SEND, EINTR, 2);
+    test_each_call_fails("requests", play, SENDMSG, ENOBUFS, 5);
+    test_each_call_fails("requests", play, SENDMSG, EINTR, 5);
+    test_each_call_fails("requests", play, SHUTDOWN, ENOTCONN, 1);
+    test_without_faults("websocket", play_ws);
+    test_each_allocation_fails("websocket", play_ws);
+    test_each_call_fails("websocket", play_ws, EPOLL_CTL, ENOMEM, 2);
+    test_each_call_fails("websocket", play_ws, EPOLL_WAIT, EINTR, 10);
+    test_each_call_fails("websocket", play_ws, RECV, ECONNRESET, 10);
+    test_each_call_fails("websocket", play_ws, RECV, EINTR, 10);
+    test_each_call_fails("websocket", play_ws, SEND, EPIPE, 2);
+    test_each_call_fails("websocket", play_ws, SENDMSG, ENOBUFS, 2);
+    test_each_call_fails("websocket", play_ws, SHUTDOWN, ENOTCONN, 1);
     check_accept(EINTR, 0);
     check_accept(ECONNABORTED, 0);
     check_accept(EMFILE, 1);

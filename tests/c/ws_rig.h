@@ -102,7 +102,8 @@ static const struct gl_engine_ops ws_ops = {.start = ws_start,
 static inline void
 ws_init(struct ws_rig *w)
 {
-    *w = (struct ws_rig){.echo = true,
+    *w = (struct ws_rig){.peer = {.fd = -1},
+                         .echo = true,
                          .options = {.message_max_bytes = 1 << 20,
                                      .output_max_bytes = 1 << 20,
                                      .close_timeout_ms = WAIT_MS}};
