@@ -140,6 +140,7 @@ static const char *const malformed[] = {
     P SERVER "=\"9,10\"",
     P SERVER "=\"9;\"",
     P ", a=",
+    "a; b=\"\"",
     P ", \"" P "\"",
     P ", (",
     P "\x01",
@@ -189,8 +190,12 @@ test_rows(void)
         check_answer(rows[i].offers, &off, "", &off);
     }
     for (size_t i = 0; i < GL_ARRAY_LEN(malformed); i++) {
+        char offers[128];
+
+        (void)snprintf(offers, sizeof(offers), "%s, " P, malformed[i]);
         check_case("malformed: %s", malformed[i]);
         check_answer(malformed[i], &largest, "", &off);
+        check_answer(offers, &largest, "", &off);
     }
     check_case("nothing");
     CHECK(gl_ws_deflate_negotiate((struct gl_str){NULL, 0}, &largest,
