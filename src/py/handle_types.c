@@ -140,7 +140,7 @@ gl_exchange_wait_for(GlExchange *x, bool for_write, uint64_t timeout_ns)
     }
     if (error == 0) {
         error = gl_wait_park(w);
-        if (error < 0 && x->req != NULL) {
+        if (x->req != NULL) { /* it was not woken, or not by the client */
             gl_request_forget(x->req, &w->waiter);
         }
     }

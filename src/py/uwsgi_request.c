@@ -22,7 +22,7 @@ gl_uwsgi_exchange(PyObject *module, PyObject *request_context)
     struct gl_kit *kit;
 
     if (request_context != NULL && request_context != Py_None) {
-        GlExchange *x = ((GlHandle *)request_context)->x;
+        GlExchange *x;
 
         if (Py_TYPE(request_context) != st->request_context_type) {
             PyErr_Format(PyExc_TypeError,
@@ -31,6 +31,7 @@ gl_uwsgi_exchange(PyObject *module, PyObject *request_context)
                          Py_TYPE(request_context)->tp_name);
             return NULL;
         }
+        x = ((GlHandle *)request_context)->x;
         return gl_exchange_request(x) != NULL ? x : NULL;
     }
     core = gl_core_current(st);
