@@ -110,7 +110,7 @@ c-release:
 	[ -f build/c-release/build.ninja ] || $(MESON) setup build/c-release \
 	    --buildtype=release -Doptimization=2 -Dextension=false \
 	    -Dprograms=true || exit 1; \
-	$(MESON) compile -C build/c-release hello_server
+	$(MESON) compile -C build/c-release hello_server ws_echo_server
 
 bench: c-release
 	@$(CHOOSE); tools/venv.sh "$$python" build/bench-venv --install \
