@@ -152,8 +152,9 @@ def spawn(environ: Environ, start: Start) -> Iterable[bytes]:
     parked = greenloop.spawn(greenloop.sleep, PARKED_SECONDS)
     number = greenloop.await_(done)
     unborn = greenloop.spawn(double, number)
+    parked.cancel()
+    unborn.cancel()
     for future in (parked, unborn):
-        future.cancel()
         try:
             greenloop.await_(future)
         except asyncio.CancelledError:
