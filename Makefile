@@ -104,7 +104,7 @@ fuzz:
 	    -artifact_prefix=build/fuzz-corpus/ \
 	    build/fuzz-corpus/$(T) fuzz/corpus/$(T)
 
-# The C-only server, as fast as it gets: a floor of the benchmark.
+# The C-only servers, as fast as they get: floors of the benchmark.
 c-release:
 	@$(USE_TOOLS); \
 	[ -f build/c-release/build.ninja ] || $(MESON) setup build/c-release \

@@ -184,6 +184,8 @@ class Soak:
         self.running.send_signal(signal.SIGINT)
         codes = self.crowd.codes()
         wrong = [code for code in codes if code != 1001]
+        self.slow.leave()
+        self.running.wait_exit()  # a second signal would not wait for it
         return [f"{len(wrong)} were not told of the end"] if wrong else []
 
     def close(self) -> None:
