@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 import pytest
-from greenloop import options
+from greenloop import option_table
 from harness import PROGRAM, alias, finish, run, server, start
 
 HELLO = """
@@ -67,10 +67,10 @@ def test_help_lists_every_option_once() -> None:
     done = run("--help", env={"COLUMNS": "100"})
     assert (done.returncode, done.stderr) == (0, "")
     starts = re.findall(r"^  (?:-\w, )?--([\w-]+)", done.stdout, re.M)
-    assert sorted(starts) == sorted(row.name for row in options.OPTIONS)
+    assert sorted(starts) == sorted(row.name for row in option_table.OPTIONS)
     words = re.split(r"[\s,]+", done.stdout)
-    for name in (name for row in options.OPTIONS for name in row.aliases):
-        assert words.count(options.dashed(name)) == 1, name
+    for name in (n for row in option_table.OPTIONS for n in row.aliases):
+        assert words.count(option_table.dashed(name)) == 1, name
 
 
 @pytest.mark.smoke

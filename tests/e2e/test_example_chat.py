@@ -7,16 +7,16 @@ come through two server processes.
 
 import contextlib
 import re
-import socket
-import struct
 from collections.abc import Iterator
 
 import pytest
 from example_server import example
+from frames import open_websocket
 from harness import Server, parallel
 from services import redis_server
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
+from wire import reset
 
 pytestmark = pytest.mark.smoke
 
@@ -90,15 +90,15 @@ def test_departures_leave_the_others_in_peace(chat) -> None:
     # Two cores would be too few if a client's were not free afterwards.
     with chat("--asyncio", "2") as servers:
         for _ in range(3):
-            with join(servers[1]) as one, join(servers[1]) as two:
+            with (
+                join(servers[1]) as one,
+                open_websocket(servers[1], "/chat") as two,
+            ):
                 one.send("Ada: here")
-                assert hear(one) == hear(two) == "Ada: here"
+                assert hear(one) == "Ada: here"
+                assert two.receive().payload.endswith(b" Ada: here")
                 # One client says goodbye, the other one just breaks off.
-                reset = struct.pack("ii", 1, 0)
-                two.socket.setsockopt(
-                    socket.SOL_SOCKET, socket.SO_LINGER, reset
-                )
-                two.socket.close()
+                reset(two.wire.sock)
         assert "<title>Greenloop chat" in servers[1].get().text
 
 

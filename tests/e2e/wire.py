@@ -192,8 +192,12 @@ class Wire:
         assert select.select([self.sock], [], [], self.sock.gettimeout())[0]
 
     def unread_bytes(self) -> int:
-        """What the kernel holds of the answer, at both ends."""
-        ends = self.sock.getsockname()[1], self.sock.getpeername()[1]
+        """What the kernel holds of the answer, at both ends; 0 after a
+        reset, when it forgets the connection."""
+        try:
+            ends = self.sock.getsockname()[1], self.sock.getpeername()[1]
+        except OSError:
+            return 0
         held = 0
         lines = pathlib.Path("/proc/net/tcp").read_text().splitlines()
         for fields in map(str.split, lines[1:]):

@@ -42,6 +42,8 @@ ATTEMPTS = 3
 BLOCKS_ALLOWED = 30  # in all; one lost object per request would be TIMES
 HEAP_ALLOWED = 24 << 10
 CORES = 20
+# As many greenlets as are kept for spawned functions, and some.
+RESTING = 70
 
 Operation = Callable[[int], Awaitable[None]]
 
@@ -180,6 +182,9 @@ class Bench:
         """Has every core made, for the count of greenlets to be final."""
         ask = self.asking(get("/hold", b"hello"))
         await asyncio.gather(*(ask(1) for _ in range(CORES)))
+        await asyncio.gather(
+            *(greenloop.spawn(greenloop.sleep, 0.2) for _ in range(RESTING))
+        )
 
     def leaving(self, wire: bytes, *, reset: bool) -> Operation:
         """New connections that end without waiting for an answer."""

@@ -18,7 +18,7 @@ import urllib.request
 from collections.abc import Iterator
 
 import pytest
-from greenloop import options
+from greenloop import option_table, options
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "tests" / "e2e"))
@@ -168,8 +168,8 @@ def test_make_targets_exist() -> None:
 
 
 def test_options_exist() -> None:
-    known = {name for row in options.OPTIONS for name in row.names}
-    known |= {name for row in options.REFUSALS for name in row.names}
+    known = {name for row in option_table.OPTIONS for name in row.names}
+    known |= {name for row in option_table.REFUSALS for name in row.names}
     known |= FOREIGN_OPTIONS
     for page in PAGES:
         named = re.findall(r"(?<![\w-])--([a-z][a-z0-9-]+)", text_of(page))

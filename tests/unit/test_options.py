@@ -6,8 +6,9 @@ import pathlib
 import re
 
 import pytest
-from greenloop import _core, options
-from greenloop.options import Kind, Settings, UsageError
+from greenloop import _core, option_help, option_table, options
+from greenloop.option_table import Kind
+from greenloop.options import Settings, UsageError
 
 LISTEN = ("--http-socket", ":0")
 
@@ -97,7 +98,7 @@ def test_engine_options(arguments: list[str], engine: dict[str, int]) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [o.name for o in options.OPTIONS if o.group.startswith("Accepted")],
+    [o.name for o in option_table.OPTIONS if o.group.startswith("Accepted")],
 )
 def test_accepted_options_change_nothing(name: str) -> None:
     assert parse(f"--{name}") == parse()
@@ -148,7 +149,7 @@ def test_an_address_is_needed() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [name for row in options.REFUSALS for name in row.names]
+    "name", [name for row in option_table.REFUSALS for name in row.names]
 )
 def test_what_is_not_there_yet_is_refused(name: str) -> None:
     with pytest.raises(options.RefusedError) as caught:
@@ -163,28 +164,28 @@ def test_a_refused_letter_names_the_whole_option() -> None:
 
 
 def test_no_name_is_used_twice() -> None:
-    names = [n for option in options.OPTIONS for n in option.names]
-    names += [n for row in options.REFUSALS for n in row.names]
+    names = [n for option in option_table.OPTIONS for n in option.names]
+    names += [n for row in option_table.REFUSALS for n in row.names]
     assert sorted(names) == sorted(set(names))
 
 
 def test_rows_fit_the_settings_and_the_engine() -> None:
     fields = {field.name for field in dataclasses.fields(Settings)}
     engine = {row["name"] for row in _core.options()}
-    for option in options.OPTIONS:
+    for option in option_table.OPTIONS:
         assert not option.field or option.field in fields, option.name
         assert set(option.engine) <= engine, option.name
-        assert option.group in options.GROUPS, option.name
+        assert option.group in option_table.GROUPS, option.name
         takes_value = option.kind is not Kind.FLAG
         shown = bool(option.metavar or option.choices)
         assert shown == takes_value, option.name
-    named = {name for option in options.OPTIONS for name in option.engine}
+    named = {name for option in option_table.OPTIONS for name in option.engine}
     assert named == engine, "an engine option has no option here"
 
 
 @pytest.mark.parametrize("width", [20, 40, 72, 80, 200])
 def test_help_keeps_to_the_width(width: int) -> None:
-    text = options.help_text("greenloop", width)
+    text = option_help.help_text("greenloop", width)
     for line in text.splitlines():
         # Names are never broken, not even for a very narrow terminal.
         assert line.startswith("  -") or len(line) <= max(width, 40), line
@@ -192,8 +193,8 @@ def test_help_keeps_to_the_width(width: int) -> None:
 
 
 def test_help_shows_each_option_once_with_its_default() -> None:
-    text = options.help_text("greenloop", 80)
-    for option in options.OPTIONS:
+    text = option_help.help_text("greenloop", 80)
+    for option in option_table.OPTIONS:
         pattern = rf"^  (-\w, )?--{option.name}(?![\w-])"
         assert len(re.findall(pattern, text, re.M)) == 1, option.name
     for row in _core.options():
@@ -205,8 +206,8 @@ def test_help_shows_each_option_once_with_its_default() -> None:
 def test_the_reference_in_docs_is_current() -> None:
     root = pathlib.Path(__file__).resolve().parents[2]
     written = (root / "docs" / "options.md").read_text("utf-8")
-    assert written == options.reference(), (
-        "run: python -m greenloop.options > docs/options.md"
+    assert written == option_help.reference(), (
+        "run: python -m greenloop.option_help > docs/options.md"
     )
 
 
