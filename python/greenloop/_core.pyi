@@ -350,17 +350,20 @@ class Engine:
         fd: int,
         server_name: str,
         server_port: str,
+        protocol: str,
         tls: tuple[SSLContext, Callable[[SSLObject], dict[str, str]]]
         | None = None,
         /,
     ) -> None:
         """Serve the connections of a listening, non-blocking socket.
 
-          fd   stays the caller's, and open until drain() or close()
-          tls  (SSLContext, describe): describe(SSLObject) is called after
-               each handshake, and gives a dict of str for the connection's
-               environs
-        Raises OSError if it cannot be watched.
+          fd        stays the caller's, and open until drain() or close()
+          protocol  how requests come: 'http'
+          tls       (SSLContext, describe): describe(SSLObject) is called after
+                    each handshake, and gives a dict of str for the
+                    connection's environs
+        Raises OSError if it cannot be watched, ValueError for other
+        protocols.
         """
 
     def fileno(self) -> int:

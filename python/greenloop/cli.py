@@ -22,7 +22,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from greenloop import options
+from greenloop import option_help, options
 
 __all__ = ["main"]
 
@@ -61,7 +61,7 @@ def _run(prog: str, arguments: Sequence[str]) -> int:
         asked = {option.name for option, _value in found}
         if "help" in asked:
             width = shutil.get_terminal_size((80, 24)).columns
-            print(options.help_text(prog, width), end="")
+            print(option_help.help_text(prog, width), end="")
             return 0
         if "version" in asked:
             print(_version())

@@ -18,6 +18,7 @@ from typing import Any
 
 from greenloop import _core, addresses, hooks, mounts, tls
 from greenloop.compat import asyncio_patch, uwsgi_module
+from greenloop.listeners import Listener
 
 __all__ = ["Server", "start_server"]
 
@@ -43,18 +44,16 @@ class Server:
         self,
         loop: asyncio.AbstractEventLoop,
         apps: list[tuple[str, Any]],
-        sockets: list[socket.socket],
+        listeners: Sequence[Listener],
         *,
         report: Report,
         on_interrupt: Callable[[], object],
         graceful_timeout: float,
-        contexts: Mapping[socket.socket, ssl_module.SSLContext] | None = None,
         **engine: Any,
     ) -> None:
         self.graceful_timeout = graceful_timeout
         self._loop = loop
-        self._sockets = sockets
-        self._contexts = contexts or {}
+        self._listeners = listeners
         self._closed: asyncio.Future[None] = loop.create_future()
         self._timers: list[asyncio.TimerHandle] = []
         self._closing = False
@@ -88,27 +87,28 @@ class Server:
 
     def listen(self) -> None:
         """Begins to accept connections.  Raises OSError if it cannot."""
-        for sock in self._sockets:
-            name, port = _server_name(sock)
-            context = self._contexts.get(sock)
+        for listener in self._listeners:
+            name, port = _server_name(listener.sock)
             self._engine.listen(
-                sock.fileno(),
+                listener.sock.fileno(),
                 name,
                 port,
-                None if context is None else (context, tls.describe),
+                listener.protocol,
+                None if listener.tls is None else (listener.tls, tls.describe),
             )
 
     def abandon(self) -> None:
         """Closes a server that has not begun to listen; runs no hooks."""
         self._closing = True
-        for sock in self._sockets:
-            sock.close()
+        self._close_sockets()
         self._finish()
 
     @property
     def sockets(self) -> tuple[socket.socket, ...]:
         """The listening sockets; none once the server is closing."""
-        return () if self._closing else tuple(self._sockets)
+        if self._closing:
+            return ()
+        return tuple(listener.sock for listener in self._listeners)
 
     def is_serving(self) -> bool:
         """Whether new connections are accepted."""
@@ -132,8 +132,7 @@ class Server:
         self._later(notice, self._throw_exit, False)
         self._later(seconds, self._throw_exit, True)
         self._engine.drain()
-        for sock in self._sockets:
-            sock.close()
+        self._close_sockets()
 
     def close_now(self) -> None:
         """Ends a graceful end early: GreenletExit now, the rest soon."""
@@ -166,6 +165,10 @@ class Server:
     ) -> None:
         self.close()
         await self.wait_closed()
+
+    def _close_sockets(self) -> None:
+        for listener in self._listeners:
+            listener.sock.close()
 
     def _later(
         self, seconds: float, call: Callable[..., None], *args: Any
@@ -286,12 +289,11 @@ async def start_server(
         server = Server(
             loop,
             [("", app)],
-            sockets,
+            [Listener(sock, tls=ssl) for sock in sockets],
             report=_log,
             on_interrupt=lambda: loop.call_soon(_interrupt),
             graceful_timeout=graceful_timeout,
             options=limits,
-            contexts={} if ssl is None else dict.fromkeys(sockets, ssl),
             running_loop_visible=running_loop == "visible",
         )
         await server.start()

@@ -15,7 +15,6 @@ import asyncio
 import gc
 import os
 import signal
-import socket
 import sys
 import threading
 import time
@@ -23,8 +22,9 @@ import traceback
 from types import FrameType
 from typing import Any
 
-from greenloop import addresses, loader, mounts, tls
+from greenloop import loader, mounts, tls
 from greenloop.compat import asyncio_patch, uwsgi_module
+from greenloop.listeners import Listeners, open_listeners
 from greenloop.options import Settings
 from greenloop.server import Server
 
@@ -45,43 +45,28 @@ def run(settings: Settings) -> int:
     """
     if settings.logto is not None:
         _redirect_output(settings.logto)
-    sockets: list[socket.socket] = []
-    contexts: dict[socket.socket, tls.Contexts] = {}
+    listeners = _listen(settings)
     try:
-        for address in settings.http_sockets:
-            sockets += addresses.listen(address, settings.backlog)
-        for text in settings.https_sockets:
-            sealed, shared = _listen_tls(text, settings)
-            sockets += sealed
-            contexts.update(dict.fromkeys(sealed, shared))
         loop = _new_loop(settings.loop)
         asyncio_patch.install()
+        sockets = [listener.sock for listener in listeners.listeners]
         uwsgi_module.install(sockets, settings.engine, settings.opt)
         apps = loader.load_applications(settings)
         uwsgi_module.run_hook("post_fork_hook", _report)
         _settle_the_collector(settings.cores)
         try:
-            return _Worker(settings, loop, apps, sockets, contexts).run()
+            return _Worker(settings, loop, apps, listeners).run()
         finally:
             uwsgi_module.run_hook("atexit", _report)
     finally:
-        for sock in sockets:
-            sock.close()
+        listeners.close()
 
 
-def _listen_tls(
-    text: str, settings: Settings
-) -> tuple[list[socket.socket], tls.Contexts]:
-    """The sockets of an --https-socket, and their contexts."""
+def _listen(settings: Settings) -> Listeners:
     try:
-        address, certificate = tls.parse_socket(text)
-        names = dict(tls.parse_name(name) for name in settings.sni)
-        contexts = tls.Contexts(certificate, names)
-    except (ValueError, tls.CertificateError) as error:
-        raise loader.LoadError(
-            f"--https-socket {text}: {error}", exit_status=1
-        ) from None
-    return addresses.listen(address, settings.backlog), contexts
+        return open_listeners(settings)
+    except tls.CertificateError as error:
+        raise loader.LoadError(str(error), exit_status=1) from None
 
 
 def _new_loop(kind: str) -> asyncio.AbstractEventLoop:
@@ -143,21 +128,19 @@ class _Worker:
         settings: Settings,
         loop: asyncio.AbstractEventLoop,
         apps: list[tuple[str, Any]],
-        sockets: list[socket.socket],
-        contexts: dict[socket.socket, tls.Contexts],
+        listeners: Listeners,
     ) -> None:
         self._settings = settings
-        self._contexts = contexts
+        self._listeners = listeners
         self._loop = loop
         self._deadline = 0.0
         self._server = Server(
             loop,
             apps,
-            sockets,
+            listeners.listeners,
             report=_report,
             on_interrupt=self._stop,
             graceful_timeout=settings.graceful_timeout,
-            contexts={sock: each.main for sock, each in contexts.items()},
             options=settings.engine,
             running_loop_visible=settings.running_loop == "visible",
             manage_script_name=settings.manage_script_name,
@@ -168,9 +151,8 @@ class _Worker:
     def run(self) -> int:
         try:
             self._start()
-            for sock in self._server.sockets:
-                scheme = "https" if sock in self._contexts else "http"
-                _say(f"listening on {addresses.socket_name(sock, scheme)}")
+            for listener in self._listeners.listeners:
+                _say(f"listening on {listener.name}")
             _say("ready")
             self._loop.run_until_complete(self._server.wait_closed())
         finally:
@@ -188,7 +170,7 @@ class _Worker:
             ) from error
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
-        if self._contexts:
+        if self._listeners.contexts:
             signal.signal(signal.SIGHUP, self._on_reload)
         self._server.listen()
 
@@ -201,7 +183,7 @@ class _Worker:
         self._loop.call_soon_threadsafe(self._reload_certificates)
 
     def _reload_certificates(self) -> None:
-        for contexts in dict.fromkeys(self._contexts.values()):
+        for contexts in self._listeners.contexts:
             try:
                 contexts.reload()
             except tls.CertificateError as error:

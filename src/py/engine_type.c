@@ -406,26 +406,44 @@ keep_entrance(GlEngine *self, struct gl_entrance *entrance)
     return 0;
 }
 
+/* The protocol of a listener (static), or NULL with an exception. */
+static const struct gl_protocol *
+protocol_named(const char *name)
+{
+    if (strcmp(name, "http") == 0) {
+        return &gl_protocol_http1;
+    }
+    PyErr_Format(PyExc_ValueError, "there is no protocol '%s'", name);
+    return NULL;
+}
+
 PyDoc_STRVAR(listen_doc,
-"listen($self, fd, server_name, server_port, tls=None, /)\n--\n\n"
+"listen($self, fd, server_name, server_port, protocol, tls=None, /)\n--\n\n"
 "Serve the connections of a listening, non-blocking socket.\n\n"
-"  fd   stays the caller's, and open until drain() or close()\n"
-"  tls  (SSLContext, describe): describe(SSLObject) is called after\n"
-"       each handshake, and gives a dict of str for the connection's\n"
-"       environs\n"
-"Raises OSError if it cannot be watched.");
+"  fd        stays the caller's, and open until drain() or close()\n"
+"  protocol  how requests come: 'http'\n"
+"  tls       (SSLContext, describe): describe(SSLObject) is called after\n"
+"            each handshake, and gives a dict of str for the connection's\n"
+"            environs\n"
+"Raises OSError if it cannot be watched, ValueError for other protocols.");
 
 static PyObject *
 engine_listen(PyObject *object, PyObject *args)
 {
     GlEngine *self = (GlEngine *)object;
     struct gl_entrance_args a = {.errors = self->errors, .tls = Py_None};
+    const struct gl_protocol *protocol;
     struct gl_entrance *entrance;
+    const char *name;
     int fd, error;
 
-    if (!PyArg_ParseTuple(args, "iss|O:listen", &fd, &a.server_name,
-                          &a.server_port, &a.tls) ||
+    if (!PyArg_ParseTuple(args, "isss|O:listen", &fd, &a.server_name,
+                          &a.server_port, &name, &a.tls) ||
         check_open(self) < 0) {
+        return NULL;
+    }
+    protocol = protocol_named(name);
+    if (protocol == NULL) {
         return NULL;
     }
     entrance = gl_entrance_new(self->st, &a);
@@ -437,7 +455,7 @@ engine_listen(PyObject *object, PyObject *args)
         return NULL;
     }
     error = gl_engine_listen(self->engine, fd, entrance->transport,
-                             &gl_protocol_http1, entrance);
+                             protocol, entrance);
     if (error < 0) {
         return gl_raise_errno(error, "cannot watch the listening socket");
     }

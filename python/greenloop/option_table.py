@@ -1,0 +1,593 @@
+# SPDX-License-Identifier: MIT
+"""The options of the command line: the one table.
+
+Parsing (options.py), `--help` and docs/options.md (option_help.py) all read
+OPTIONS.  The engine's own options (those with `engine=`) keep their default
+and range in C; they are asked for here and never repeated.  Names are
+uWSGI's where uWSGI has the option.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import functools
+from typing import Any
+
+__all__ = [
+    "GROUPS",
+    "OPTIONS",
+    "REFUSALS",
+    "Kind",
+    "Option",
+    "Refusal",
+    "dashed",
+    "engine_rows",
+]
+
+
+class Kind(enum.Enum):
+    """How the value of an option is written and read."""
+
+    FLAG = enum.auto()  # takes no value
+    INT = enum.auto()
+    KIB = enum.auto()  # an integer, for 1024 bytes each
+    SECONDS = enum.auto()  # a decimal fraction is allowed
+    TEXT = enum.auto()
+    CHOICE = enum.auto()
+    MAPPING = enum.auto()  # /prefix=target
+
+
+GROUPS = (
+    "Listening",
+    "Application",
+    "Concurrency and the loop",
+    "Limits",
+    "Timeouts",
+    "WebSockets",
+    "Logging",
+    "General",
+    "Accepted for compatibility",
+)
+(
+    LISTENING,
+    APPLICATION,
+    CONCURRENCY,
+    LIMITS,
+    TIMEOUTS,
+    WEBSOCKETS,
+    LOGGING,
+    GENERAL,
+    COMPATIBILITY,
+) = GROUPS
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """One row of the table.
+
+    name      without the dashes; the one that messages use
+    group     heading under which --help lists it
+    kind      how its value is read
+    help      a phrase: what the option does
+    aliases   other names; one letter makes a short option
+    metavar   what --help calls the value
+    field     of Settings; empty if nothing there changes
+    repeat    the field is a list, each use adds to it
+    optional  the value may be left out
+    constant  what a flag stores
+    choices   the values of a CHOICE
+    minimum   the least value of a number that is not the engine's
+    engine    names of the engine's options that the value goes to
+    """
+
+    name: str
+    group: str
+    kind: Kind
+    help: str
+    aliases: tuple[str, ...] = ()
+    metavar: str = ""
+    field: str = ""
+    repeat: bool = False
+    optional: bool = False
+    constant: bool = True
+    choices: tuple[str, ...] = ()
+    minimum: int = 0
+    engine: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name, *self.aliases)
+
+    @property
+    def scale(self) -> int:
+        """From the option's unit to the engine's: seconds become ms."""
+        return {Kind.SECONDS: 1000, Kind.KIB: 1024}.get(self.kind, 1)
+
+
+OPTIONS: tuple[Option, ...] = (
+    Option(
+        "http-socket",
+        LISTENING,
+        Kind.TEXT,
+        "serve HTTP on this address: :9090 (every IPv4 address), "
+        "host:port, [::1]:port, /path of a Unix socket, or @name of an "
+        "abstract one; port 0 takes a free port; may be repeated",
+        aliases=("http",),
+        metavar="ADDR",
+        field="http_sockets",
+        repeat=True,
+    ),
+    Option(
+        "https-socket",
+        LISTENING,
+        Kind.TEXT,
+        "serve HTTPS on this address with this certificate (PEM files); "
+        "clients may, with !CA must, show one that CA has signed; may be "
+        "repeated",
+        aliases=("https",),
+        metavar="ADDR,CERT,KEY[,CIPHERS[,[!]CA]]",
+        field="https_sockets",
+        repeat=True,
+    ),
+    Option(
+        "sni",
+        LISTENING,
+        Kind.TEXT,
+        "a further certificate, for clients that ask for this host name or "
+        "for one that *.domain stands for; may be repeated",
+        metavar="NAME CERT,KEY[,CIPHERS[,[!]CA]]",
+        field="sni",
+        repeat=True,
+    ),
+    Option(
+        "listen",
+        LISTENING,
+        Kind.INT,
+        "connections that the kernel keeps waiting for us; the kernel "
+        "itself cuts this at net.core.somaxconn",
+        aliases=("l",),
+        metavar="N",
+        field="backlog",
+        minimum=1,
+    ),
+    Option(
+        "wsgi-file",
+        APPLICATION,
+        Kind.TEXT,
+        "load the application from this file",
+        aliases=("file",),
+        metavar="FILE",
+        field="wsgi_file",
+    ),
+    Option(
+        "module",
+        APPLICATION,
+        Kind.TEXT,
+        "load the application from this module; pkg.mod:name also names "
+        "the callable",
+        aliases=("wsgi", "w"),
+        metavar="MODULE",
+        field="module",
+    ),
+    Option(
+        "callable",
+        APPLICATION,
+        Kind.TEXT,
+        "name of the callable in the file or module",
+        metavar="NAME",
+        field="callable",
+    ),
+    Option(
+        "mount",
+        APPLICATION,
+        Kind.MAPPING,
+        "serve another application under this prefix; APP is file.py, "
+        "file.py:name or pkg.mod:name; may be repeated",
+        metavar="/PREFIX=APP",
+        field="mounts",
+        repeat=True,
+    ),
+    Option(
+        "manage-script-name",
+        APPLICATION,
+        Kind.FLAG,
+        "move the longest mounted prefix from PATH_INFO to SCRIPT_NAME",
+        field="manage_script_name",
+    ),
+    Option(
+        "chdir",
+        APPLICATION,
+        Kind.TEXT,
+        "change to this directory before anything is loaded",
+        metavar="DIR",
+        field="chdir",
+    ),
+    Option(
+        "pythonpath",
+        APPLICATION,
+        Kind.TEXT,
+        "look for modules here first; may be repeated",
+        aliases=("pp",),
+        metavar="DIR",
+        field="pythonpath",
+        repeat=True,
+    ),
+    Option(
+        "virtualenv",
+        APPLICATION,
+        Kind.TEXT,
+        "use the packages of this virtual environment, which must be one "
+        "of the same Python version",
+        aliases=("venv", "home", "H"),
+        metavar="DIR",
+        field="virtualenv",
+    ),
+    Option(
+        "legacy-coroutines",
+        APPLICATION,
+        Kind.FLAG,
+        "bring back @asyncio.coroutine, a `yield from`-able "
+        "aiohttp.request() and its read_and_close()",
+        field="legacy_coroutines",
+    ),
+    Option(
+        "asyncio",
+        CONCURRENCY,
+        Kind.INT,
+        "cores: how many requests run at the same time; more of them wait "
+        "their turn",
+        metavar="N",
+        engine=("cores",),
+    ),
+    Option(
+        "loop",
+        CONCURRENCY,
+        Kind.CHOICE,
+        "asyncio's own loop or uvloop; auto takes uvloop if it is installed",
+        field="loop",
+        choices=("auto", "asyncio", "uvloop"),
+    ),
+    Option(
+        "running-loop",
+        CONCURRENCY,
+        Kind.CHOICE,
+        "whether a request sees a running loop, as it does in uWSGI",
+        field="running_loop",
+        choices=("hidden", "visible"),
+    ),
+    Option(
+        "cancel-on-disconnect",
+        CONCURRENCY,
+        Kind.FLAG,
+        "throw greenloop.ClientDisconnected into a waiting request whose "
+        "client went away",
+        engine=("cancel_on_disconnect",),
+    ),
+    Option(
+        "buffer-size",
+        LIMITS,
+        Kind.INT,
+        "request line and header fields together; more is answered 431",
+        aliases=("b",),
+        metavar="BYTES",
+        engine=("head_max_bytes",),
+    ),
+    Option(
+        "limit-request-line",
+        LIMITS,
+        Kind.INT,
+        "request line; a longer one is answered 414",
+        metavar="BYTES",
+        engine=("line_max_bytes",),
+    ),
+    Option(
+        "limit-request-fields",
+        LIMITS,
+        Kind.INT,
+        "number of header fields; more are answered 431",
+        metavar="N",
+        engine=("fields_max",),
+    ),
+    Option(
+        "limit-post",
+        LIMITS,
+        Kind.INT,
+        "request body; a larger one is answered 413, 0 is no limit",
+        metavar="BYTES",
+        engine=("body_max_bytes",),
+    ),
+    Option(
+        "http-headers-timeout",
+        TIMEOUTS,
+        Kind.SECONDS,
+        "for a whole request head, from its first byte",
+        metavar="SECONDS",
+        engine=("head_timeout_ms",),
+    ),
+    Option(
+        "http-keepalive",
+        TIMEOUTS,
+        Kind.SECONDS,
+        "how long a connection may be idle between two requests; 0 closes "
+        "it after each response",
+        metavar="SECONDS",
+        optional=True,
+        engine=("keepalive_timeout_ms",),
+    ),
+    Option(
+        "socket-timeout",
+        TIMEOUTS,
+        Kind.SECONDS,
+        "how long reading a body or writing a response may make no progress",
+        aliases=("z",),
+        metavar="SECONDS",
+        engine=("body_timeout_ms", "write_timeout_ms"),
+    ),
+    Option(
+        "graceful-timeout",
+        TIMEOUTS,
+        Kind.SECONDS,
+        "how long requests may go on after the server was told to stop",
+        metavar="SECONDS",
+        field="graceful_timeout",
+    ),
+    Option(
+        "websockets-max-size",
+        WEBSOCKETS,
+        Kind.KIB,
+        "a message that a client sends, in KiB; a larger one closes its "
+        "WebSocket with code 1009",
+        metavar="KIB",
+        engine=("websocket_message_max_bytes",),
+    ),
+    Option(
+        "websockets-max-unsent",
+        WEBSOCKETS,
+        Kind.KIB,
+        "what one slow client may leave unsent, in KiB, before a sender "
+        "has to wait for it",
+        metavar="KIB",
+        engine=("websocket_output_max_bytes",),
+    ),
+    Option(
+        "websockets-ping-freq",
+        WEBSOCKETS,
+        Kind.SECONDS,
+        "of silence after which a client is sent a ping; 0 sends none",
+        metavar="SECONDS",
+        engine=("websocket_ping_interval_ms",),
+    ),
+    Option(
+        "websockets-pong-tolerance",
+        WEBSOCKETS,
+        Kind.SECONDS,
+        "for a sign of life after that ping; then the client is gone",
+        metavar="SECONDS",
+        engine=("websocket_pong_timeout_ms",),
+    ),
+    Option(
+        "websockets-no-compression",
+        WEBSOCKETS,
+        Kind.FLAG,
+        "never agree to permessage-deflate",
+        constant=False,
+        engine=("websocket_deflate",),
+    ),
+    Option(
+        "websockets-window-bits",
+        WEBSOCKETS,
+        Kind.INT,
+        "compression windows of 2^N bytes for each direction of a "
+        "WebSocket that compresses, from 9 to 15: memory against size",
+        metavar="N",
+        engine=("websocket_window_bits",),
+    ),
+    Option(
+        "disable-logging",
+        LOGGING,
+        Kind.FLAG,
+        "write no access log; errors are still logged",
+        aliases=("L",),
+        field="access_log",
+        constant=False,
+    ),
+    Option(
+        "access-log-format",
+        LOGGING,
+        Kind.CHOICE,
+        "a line like uWSGI's, or the combined format of Apache",
+        field="access_log_format",
+        choices=("uwsgi", "combined"),
+    ),
+    Option(
+        "logto",
+        LOGGING,
+        Kind.TEXT,
+        "append the log and the access log to this file",
+        metavar="FILE",
+        field="logto",
+    ),
+    Option("version", GENERAL, Kind.FLAG, "print the version and exit"),
+    Option(
+        "help", GENERAL, Kind.FLAG, "print this text and exit", aliases=("h",)
+    ),
+    Option(
+        "greenlet",
+        COMPATIBILITY,
+        Kind.FLAG,
+        "implied: every request runs in a greenlet",
+    ),
+    Option(
+        "need-app",
+        COMPATIBILITY,
+        Kind.FLAG,
+        "implied: without an application the server ends with status 22",
+    ),
+    Option(
+        "enable-threads",
+        COMPATIBILITY,
+        Kind.FLAG,
+        "implied: Python threads always run",
+        aliases=("T",),
+    ),
+    Option(
+        "single-interpreter",
+        COMPATIBILITY,
+        Kind.FLAG,
+        "implied: all applications share one interpreter",
+        aliases=("i",),
+    ),
+    Option(
+        "lazy-apps",
+        COMPATIBILITY,
+        Kind.FLAG,
+        "implied: the worker itself loads the applications",
+    ),
+    Option(
+        "ignore-sigpipe",
+        COMPATIBILITY,
+        Kind.FLAG,
+        "implied: SIGPIPE never ends the server",
+    ),
+    Option(
+        "die-on-term",
+        COMPATIBILITY,
+        Kind.FLAG,
+        "implied: SIGTERM stops the server gracefully",
+    ),
+    Option(
+        "thunder-lock",
+        COMPATIBILITY,
+        Kind.FLAG,
+        "has no effect here: one process accepts",
+    ),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Refusal:
+    """Options of uWSGI that are not there, and the sentence saying so."""
+
+    names: tuple[str, ...]
+    sentence: str
+
+
+REFUSALS: tuple[Refusal, ...] = (
+    Refusal(
+        ("processes", "workers", "p"),
+        "is not available yet: Greenloop runs one worker process; start "
+        "several behind the same proxy meanwhile.",
+    ),
+    Refusal(
+        ("master", "M"),
+        "is not available yet: Greenloop runs one worker process; let "
+        "systemd or a similar program restart it meanwhile.",
+    ),
+    Refusal(
+        ("cheaper", "cheaper-algo", "cheaper-initial", "cheaper-step"),
+        "is not available yet: there is one worker process, which never "
+        "grows or shrinks in number.",
+    ),
+    Refusal(
+        ("threads",),
+        "is not available: requests run in cores on one thread; raise "
+        "--asyncio instead.",
+    ),
+    Refusal(
+        ("async", "gevent", "ugreen"),
+        "is not available: asyncio is the only loop engine; give the "
+        "number of cores with --asyncio.",
+    ),
+    Refusal(
+        ("emperor",),
+        "is not available yet: start one Greenloop for each application.",
+    ),
+    Refusal(
+        ("ini", "yaml", "yml", "json", "xml", "config", "x", "y", "j"),
+        "is not available yet: configuration files cannot be read so far; "
+        "give the options on the command line.",
+    ),
+    Refusal(
+        ("socket", "uwsgi-socket", "s"),
+        "is not available yet: Greenloop does not speak the uwsgi protocol "
+        "so far; use --http-socket and let the proxy speak HTTP.",
+    ),
+    Refusal(
+        ("fastcgi-socket", "scgi-socket", "raw-socket"),
+        "is not available: use --http-socket and let the proxy speak HTTP.",
+    ),
+    Refusal(
+        ("http2", "https2", "suwsgi-socket"),
+        "is not available: use --https-socket, and let a proxy in front of "
+        "it speak HTTP/2.",
+    ),
+    Refusal(
+        ("http11-socket",),
+        "is not needed: --http-socket keeps connections alive itself.",
+    ),
+    Refusal(
+        ("stats", "stats-server", "stats-http"),
+        "is not available yet: there is no statistics server so far.",
+    ),
+    Refusal(
+        ("daemonize", "daemonize2", "d"),
+        "is not available: run Greenloop in the foreground under systemd "
+        "or a similar program.",
+    ),
+    Refusal(
+        ("uid", "gid", "chroot"),
+        "is not available yet: start Greenloop as the user it shall run as.",
+    ),
+    Refusal(
+        ("static-map", "static-map2", "check-static"),
+        "is not available yet: let the proxy or the application serve files.",
+    ),
+    Refusal(
+        ("harakiri", "t"),
+        "is not available yet: a request may take as long as it needs.",
+    ),
+    Refusal(
+        ("max-requests", "R", "max-worker-lifetime", "reload-on-rss"),
+        "is not available yet: the worker process is never replaced.",
+    ),
+    Refusal(
+        ("touch-reload", "py-autoreload", "py-auto-reload"),
+        "is not available yet: stop Greenloop and start it again to load "
+        "new code.",
+    ),
+    Refusal(
+        ("log-format", "logformat"),
+        "is not available yet: choose one of the two formats with "
+        "--access-log-format.",
+    ),
+    Refusal(
+        ("plugin", "plugins"),
+        "is not needed: there are no plugins, all parts are built in; "
+        "leave it out.",
+    ),
+    Refusal(
+        ("vacuum",),
+        "is not needed: a Unix socket left behind is replaced at the next "
+        "start; leave it out.",
+    ),
+    Refusal(
+        ("mule", "mules", "spooler", "cron", "cache2", "queue"),
+        "is not available yet: there is only the worker that serves requests.",
+    ),
+)
+
+
+@functools.cache
+def engine_rows() -> dict[str, dict[str, Any]]:
+    """The engine's option table: name -> its row."""
+    # Imported when first asked for, so that this module can be read (by
+    # tools that write documentation, say) without the extension.
+    from greenloop import _core
+
+    return {row["name"]: row for row in _core.options()}
+
+
+def dashed(name: str) -> str:
+    """The name as it is written on the command line."""
+    return f"-{name}" if len(name) == 1 else f"--{name}"
