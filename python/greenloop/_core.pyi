@@ -292,6 +292,14 @@ class AsyncWebSocket:
 def request_loop() -> asyncio.AbstractEventLoop | None:
     """The loop that serves the calling request, or None outside of one."""
 
+def keep_stacks_warm() -> None:
+    """Have the stacks of parked requests in memory that was used last.
+
+    For the process of a worker, before requests are served; for good, and
+    harmless when repeated.  Where Python has no global lock it does nothing.
+    Raises MemoryError.
+    """
+
 def options() -> list[dict[str, Any]]:
     """The engine's options: a list of dicts with name, min, max, initial, unit
     and help.

@@ -19,10 +19,11 @@ import sys
 import threading
 import time
 import traceback
+import tracemalloc
 from types import FrameType
 from typing import Any
 
-from greenloop import loader, mounts, tls
+from greenloop import _core, loader, mounts, tls
 from greenloop.compat import asyncio_patch, uwsgi_module
 from greenloop.listeners import Listeners, open_listeners
 from greenloop.options import Settings
@@ -54,6 +55,7 @@ def run(settings: Settings) -> int:
         apps = loader.load_applications(settings)
         uwsgi_module.run_hook("post_fork_hook", _report)
         _settle_the_collector(settings.cores)
+        _settle_the_stacks()
         try:
             return _Worker(settings, loop, apps, listeners).run()
         finally:
@@ -90,6 +92,13 @@ def _settle_the_collector(cores: int) -> None:
         gc.set_threshold(max(first, 10 * cores), *others)
     gc.collect()
     gc.freeze()  # what was loaded stays
+
+
+def _settle_the_stacks() -> None:
+    """Gives parked stacks memory of their own, but for who debugs memory."""
+    debugging = sys.flags.dev_mode or "PYTHONMALLOC" in os.environ
+    if not debugging and not tracemalloc.is_tracing():
+        _core.keep_stacks_warm()
 
 
 def _redirect_output(path: str) -> None:

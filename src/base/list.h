@@ -56,6 +56,13 @@ gl_list_remove(struct gl_list *link)
     }
 }
 
+/* Puts `link` (in no list) at the beginning of the list. */
+static inline void
+gl_list_push_front(struct gl_list *head, struct gl_list *link)
+{
+    gl_list_push(head->next, link);
+}
+
 /* Takes the first link out, or returns NULL when the list is empty. */
 static inline struct gl_list *
 gl_list_pop(struct gl_list *head)

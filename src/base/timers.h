@@ -20,10 +20,10 @@ struct gl_timers; /* opaque: layout is private to timers.c */
 struct gl_timer {
     uint64_t due_ms;                     /* set by the owner before start */
     void (*fire)(struct gl_timer *self); /* may start or stop any timer */
-    /* Called right before another timer fires when this one is next, as a
-     * hint to prefetch memory; must change nothing.  NULL: no wish. */
-    void (*next_to_fire)(struct gl_timer *self);
-    size_t slot;                         /* private: heap index + 1, 0 idle */
+    /* A hint to prefetch memory, in steps: called when so many others (3, 2,
+     * then 1) fire before this one; must change nothing.  NULL: no wish. */
+    void (*coming)(struct gl_timer *self, int others);
+    size_t slot; /* private: where it is; 0 when idle */
 };
 
 /* Returns an empty heap, or NULL without memory. */
@@ -43,7 +43,8 @@ gl_timer_running(const struct gl_timer *t)
 /* Due time of the earliest timer, or GL_TIMERS_NEVER. */
 uint64_t gl_timers_next_ms(const struct gl_timers *timers);
 /* Fires, earliest first, at most `max` of the timers that are due at now_ms;
- * each is idle while its fire() runs.  Returns how many fired. */
+ * each is idle while its fire() runs.  Returns how many fired.  Not to be
+ * called by a fire(). */
 size_t gl_timers_run(struct gl_timers *timers, uint64_t now_ms, size_t max);
 
 #endif

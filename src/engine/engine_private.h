@@ -10,13 +10,14 @@
 #include "engine/engine.h"
 
 #define GL_SCRATCH_BYTES 65536
-#define GL_SPARE_REQUESTS 64 /* freed requests that are kept for reuse */
+#define GL_SPARE_REQUESTS 1024 /* freed requests that are kept for reuse */
 
 struct gl_engine {
     struct gl_poller poller;
     struct gl_timers *timers;    /* owned */
     struct gl_watch timer_watch; /* of the timerfd, owned */
     uint64_t timer_armed_ms;     /* what the timerfd is set to */
+    bool timers_left;            /* of those that are due, some may be left */
     struct gl_watch member;      /* the loop's selector, borrowed fd */
     bool member_ready;
     const struct gl_engine_ops *ops; /* borrowed */

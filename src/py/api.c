@@ -59,20 +59,26 @@ PyDoc_STRVAR(sleep_doc,
 "ValueError for a negative time, and whatever is thrown into the request.");
 
 static PyObject *
-api_sleep(PyObject *module, PyObject *seconds)
+api_sleep(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 {
     struct gl_state *st = gl_state_of_module(module);
     struct gl_wait *w;
     uint64_t ns;
     int error;
 
-    if (gl_seconds_to_ns(seconds, "sleep()", &ns) < 0) {
+    if (nargs != 1) {
+        PyErr_Format(PyExc_TypeError,
+                     "sleep() takes exactly one argument (%zd given)", nargs);
+        return NULL;
+    }
+    if (gl_seconds_to_ns(args[0], "sleep()", &ns) < 0) {
         return NULL;
     }
     w = gl_wait_new(st, "greenloop.sleep()");
     if (w == NULL) {
         return NULL;
     }
+    gl_wait_note_frame(w, args);
     error = gl_api_refuse_in_task(st, w->core, "greenloop.sleep()");
     if (error == 0) {
         error = gl_wait_start_timer(w, ns);
@@ -555,7 +561,8 @@ api_request_loop(PyObject *module, PyObject *unused)
 PyMethodDef gl_api_methods[] = {
     {"await_", (PyCFunction)(void (*)(void))api_await,
      METH_VARARGS | METH_KEYWORDS, await_doc},
-    {"sleep", api_sleep, METH_O, sleep_doc},
+    {"sleep", (PyCFunction)(void (*)(void))api_sleep, METH_FASTCALL,
+     sleep_doc},
     {"loop", api_loop, METH_NOARGS, loop_doc},
     {"request_loop", api_request_loop, METH_NOARGS, request_loop_doc},
     {NULL, NULL, 0, NULL},

@@ -7,6 +7,7 @@
 #include "base/gl.h"
 #include "py/bridge.h"
 #include "py/park.h"
+#include "py/stack_memory.h"
 
 #include <stdlib.h>
 
@@ -75,6 +76,7 @@ hub_join(struct gl_state *st, PyObject *loop)
         hub->thread = thread;
         hub->loop = Py_NewRef(loop);
         hub->view = hub->loop; /* that loop runs, or will */
+        hub->stacks = gl_stack_memory_find();
         gl_list_init(&hub->pools);
         gl_list_push(&st->hubs, &hub->link);
     }
@@ -137,10 +139,7 @@ end_request(struct gl_core *core)
     }
     pool->resting++;
     /* The last one to end is the first to run: its memory is warm. */
-    core->idle.next = pool->idle.next;
-    core->idle.prev = &pool->idle;
-    pool->idle.next->prev = &core->idle;
-    pool->idle.next = &core->idle;
+    gl_list_push_front(&pool->idle, &core->idle);
 }
 
 /* Rests in the hub until the core is taken, or is to leave.  A greenlet that
@@ -271,6 +270,7 @@ gl_pool_init(struct gl_pool *pool, struct gl_state *st,
     pool->st = st;
     pool->engine = engine;
     gl_list_init(&pool->idle);
+    gl_list_init(&pool->spare_waits);
     pool->context = PyContext_CopyCurrent();
     if (pool->context != NULL) {
         pool->hub = hub_join(st, loop);
@@ -423,6 +423,7 @@ gl_pool_fini(struct gl_pool *pool)
         Py_XDECREF(core->number);
         free(core);
     }
+    gl_pool_free_waits(pool);
     free(pool->cores);
     pool->cores = NULL;
     pool->made = 0;

@@ -32,6 +32,7 @@ struct gl_hub {
                               * thread's running loop was last set to */
     struct gl_core *current; /* whose family has control; NULL: the hub */
     bool in_turn;            /* the engine runs: see gl_bracket_view */
+    struct gl_stack_memory *stacks; /* borrowed from the process; or NULL */
     unsigned users;          /* pools */
     struct gl_list pools;    /* of them, those that are not yet done with */
     /* What a core asked the hub to do for it: see park.c. */
@@ -58,6 +59,9 @@ struct gl_core {
     uint32_t id;
     uint32_t switches;          /* into it, for the running request */
     uint32_t visible;           /* > 0: it sees the running loop */
+    const void *stack;          /* where it was copied to when it last gave
+                                 * up control: a hint to prefetch, or NULL */
+    size_t stack_bytes;
     bool cancels;               /* when its client departs: asked for */
     bool cancelled;             /* told of that: once is enough */
     bool busy;                  /* from taken to idle again */
@@ -77,6 +81,8 @@ struct gl_pool {
     uint32_t resting;     /* greenlets of idle cores */
     uint32_t resting_max; /* more than these end; 0: all stay */
     struct gl_list idle;
+    struct gl_list spare_waits; /* owned by park.c: struct gl_wait */
+    uint32_t spare_wait_count;
     uint64_t retired; /* greenlets that could not be reused */
     bool visible;     /* --running-loop visible */
     bool no_parking;  /* the graceful time is over */

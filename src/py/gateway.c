@@ -71,14 +71,12 @@ gl_gateway_prefetch(const struct gl_core *core)
 {
     const struct gl_kit *kit = core->exchange;
 
-    gl_prefetch(core->request, 3);
-    if (kit != NULL && kit->x != NULL) {
+    if (kit != NULL) {
         gl_prefetch(kit->x, 3);
         gl_prefetch(kit->start_response, 1);
         gl_prefetch(kit->write, 1);
         gl_prefetch(kit->departed, 1);
         gl_prefetch(kit->input, 2);
-        gl_prefetch(kit->x->head, 2);
     }
     if (core->request != NULL) {
         gl_prefetch(core->request->conn, 5);

@@ -11,6 +11,7 @@
 #include "py/fd_park.h"
 #include "py/request_type.h"
 #include "py/spawn.h"
+#include "py/stack_memory.h"
 #include "py/state.h"
 #include "py/uwsgi_api.h"
 #include "py/websocket.h"
@@ -282,7 +283,8 @@ static int
 add_api(PyObject *module)
 {
     PyMethodDef *const tables[] = {gl_api_methods, gl_fd_park_methods,
-                                   gl_request_methods, gl_spawn_methods};
+                                   gl_request_methods, gl_spawn_methods,
+                                   gl_stack_memory_methods};
 
     for (size_t i = 0; i < GL_ARRAY_LEN(tables); i++) {
         if (PyModule_AddFunctions(module, tables[i]) < 0) {

@@ -8,9 +8,11 @@
 #include "base/gl.h"
 #include "py/bracket.h"
 #include "py/bridge.h"
+#include "py/stack_memory.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* --- entering --------------------------------------------------------- */
 
@@ -45,6 +47,7 @@ enter_once(struct gl_core *core, PyObject *g, PyObject *args,
     result = hand_over(g, args, kwargs, exc);
     Py_DECREF(g);
     hub->current = NULL;
+    core->stack = gl_stack_memory_last(hub->stacks, &core->stack_bytes);
     if (hub->in_turn) {
         return result; /* the turn's end shows the loop */
     }
@@ -128,16 +131,30 @@ turn_came(struct gl_deferred *turn)
     gl_wait_wake(GL_CONTAINER_OF(turn, struct gl_wait, turn), -ETIMEDOUT);
 }
 
-/* Among a thousand parked requests the next one is in no cache; while one
- * runs, the memory of the next can come. */
+#define FRAME_LINES 4 /* of a Python frame: its head and a few locals */
+
+/* Among a thousand parked requests the next one is in no cache; while others
+ * run, its memory can come: first what the wait points to, then what that
+ * points to. */
 static void
-timer_is_next(struct gl_timer *timer)
+timer_coming(struct gl_timer *timer, int others)
 {
     struct gl_wait *w = GL_CONTAINER_OF(timer, struct gl_wait, timer);
+    struct gl_core *core = w->core;
 
-    gl_prefetch(w->core, 2);
-    gl_bridge_prefetch(w->greenlet);
-    w->core->pool->prefetch(w->core);
+    if (others > 2) {
+        gl_prefetch(core, 3);
+        gl_prefetch(w->greenlet, 1);
+    } else if (others > 1) {
+        gl_bridge_prefetch(w->greenlet);
+        gl_prefetch(core->exchange, 1);
+        gl_prefetch(core->request, 3);
+        gl_prefetch(w->frame, FRAME_LINES);
+    } else {
+        gl_prefetch(core->stack,
+                    (int)(core->stack_bytes / GL_CACHE_LINE_BYTES));
+        core->pool->prefetch(core);
+    }
 }
 
 static void
@@ -166,6 +183,53 @@ core_that_may_park(struct gl_state *st, const char *what)
     return core;
 }
 
+/* Waits that ended are kept, for the next ones to find warm memory. */
+#define SPARE_WAITS 1024
+
+/* A zeroed wait, or NULL without memory. */
+static struct gl_wait *
+take_wait(struct gl_pool *pool)
+{
+    struct gl_list *link = gl_list_pop(&pool->spare_waits);
+    struct gl_wait *w;
+
+    if (link == NULL) {
+        return calloc(1, sizeof(*w));
+    }
+    pool->spare_wait_count--;
+    w = GL_CONTAINER_OF(link, struct gl_wait, link);
+    memset(w, 0, sizeof(*w));
+    return w;
+}
+
+static void
+give_wait(struct gl_pool *pool, struct gl_wait *w)
+{
+    if (pool->spare_wait_count >= SPARE_WAITS) {
+        free(w);
+        return;
+    }
+    pool->spare_wait_count++;
+    gl_list_push_front(&pool->spare_waits, &w->link);
+}
+
+void
+gl_pool_free_waits(struct gl_pool *pool)
+{
+    struct gl_list *link;
+
+    while ((link = gl_list_pop(&pool->spare_waits)) != NULL) {
+        free(GL_CONTAINER_OF(link, struct gl_wait, link));
+    }
+    pool->spare_wait_count = 0;
+}
+
+void
+gl_wait_note_frame(struct gl_wait *w, PyObject *const *args)
+{
+    w->frame = (const char *)args - (FRAME_LINES - 1) * GL_CACHE_LINE_BYTES;
+}
+
 struct gl_wait *
 gl_wait_new(struct gl_state *st, const char *what)
 {
@@ -175,7 +239,7 @@ gl_wait_new(struct gl_state *st, const char *what)
     if (core == NULL) {
         return NULL;
     }
-    w = calloc(1, sizeof(*w));
+    w = take_wait(core->pool);
     if (w == NULL) {
         PyErr_NoMemory();
         return NULL;
@@ -184,7 +248,7 @@ gl_wait_new(struct gl_state *st, const char *what)
     w->core = core;
     w->waiter.wake = waiter_woken;
     w->timer.fire = timer_fired;
-    w->timer.next_to_fire = timer_is_next;
+    w->timer.coming = timer_coming;
     w->turn.run = turn_came;
     w->refs = 1;
     return w;
@@ -198,7 +262,7 @@ wait_release(struct gl_wait *w)
         Py_XDECREF(w->greenlet);
         Py_XDECREF(w->value);
         gl_exc_clear(&w->exc);
-        free(w);
+        give_wait(w->core->pool, w);
     }
 }
 

@@ -18,6 +18,7 @@ struct gl_wait {
     struct gl_list link;     /* in core->waits while parked */
     struct gl_deferred turn; /* for letting others go first */
     struct gl_waiter waiter; /* for the engine's waits: wakes this one */
+    const void *frame;       /* a hint: the Python frame that waits is near */
     PyObject *value;         /* strong; what the waker hands over, or NULL */
     struct gl_exc exc;       /* what it wants raised, or empty */
     int result;              /* of the waiter */
@@ -29,6 +30,9 @@ struct gl_wait {
 /* A wait of the current core for the current greenlet, or NULL with an
  * exception set: there is no core, or it may not park any more. */
 struct gl_wait *gl_wait_new(struct gl_state *st, const char *what);
+/* Notes where the Python frame that calls lies, to be near again when it goes
+ * on: `args` are the arguments of a vectorcall. */
+void gl_wait_note_frame(struct gl_wait *w, PyObject *const *args);
 /* Gives control to the hub until the wait is woken.  Returns 0; or -1 with
  * the exception that was thrown in, or that the waker left.  Whatever the
  * caller registered it unregisters after either. */
@@ -59,6 +63,8 @@ PyObject *gl_core_transfer(struct gl_state *st, PyObject *target,
 struct gl_wait *gl_core_wait_of(struct gl_core *core, PyObject *g);
 /* Whether `g` is in a wait that a switch() from elsewhere does not end. */
 bool gl_core_is_closed(struct gl_core *core, PyObject *g);
+/* Frees the waits that are kept for reuse; when no core of the pool runs. */
+void gl_pool_free_waits(struct gl_pool *pool);
 /* Ends waits of other greenlets that the finished request left behind. */
 void gl_core_end_waits(struct gl_core *core);
 

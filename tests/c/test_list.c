@@ -51,7 +51,8 @@ test_list(void)
     gl_list_remove(&items[4].link);
     CHECK(!gl_list_linked(&items[2].link));
     gl_list_push(&head, &items[2].link);
-    CHECK(drain(&head) == 243);
+    gl_list_push_front(&head, &items[4].link);
+    CHECK(drain(&head) == 5243);
 }
 
 static void

@@ -117,6 +117,18 @@ stop_other(struct gl_timer *self)
 }
 
 static void
+move_other(struct gl_timer *self)
+{
+    struct probe *p = GL_CONTAINER_OF(self, struct probe, timer);
+
+    note(self);
+    p->other->timer.due_ms = 20;
+    check_fail_allocation(1);
+    CHECK(gl_timers_start(p->timers, &p->other->timer) == 0);
+    check_fail_allocation(0);
+}
+
+static void
 start_self(struct gl_timer *self)
 {
     struct probe *p = GL_CONTAINER_OF(self, struct probe, timer);
@@ -142,17 +154,58 @@ test_inside_fire(void)
     CHECK(gl_timers_run(timers, 10, SIZE_MAX) == 1);
     CHECK(a.fired == 1 && b.fired == 0);
 
+    check_case("a timer moves another that was to fire with it");
+    a.timer = (struct gl_timer){.due_ms = 5, .fire = move_other};
+    b.timer = (struct gl_timer){.due_ms = 6, .fire = note};
+    CHECK(gl_timers_start(timers, &a.timer) == 0);
+    CHECK(gl_timers_start(timers, &b.timer) == 0);
+    CHECK(gl_timers_run(timers, 10, SIZE_MAX) == 1);
+    CHECK(b.fired == 0 && gl_timers_next_ms(timers) == 20);
+    CHECK(gl_timers_run(timers, 20, SIZE_MAX) == 1 && b.fired == 1);
+
     check_case("a timer starts itself");
+    a.fired = 0;
     a.timer.fire = start_self;
     a.timer.due_ms = 10;
     CHECK(gl_timers_start(timers, &a.timer) == 0);
     CHECK(gl_timers_run(timers, 35, SIZE_MAX) == 3); /* 10, 20, 30 */
-    CHECK(a.fired == 4 && gl_timers_next_ms(timers) == 40);
+    CHECK(a.fired == 3 && gl_timers_next_ms(timers) == 40);
     CHECK(gl_timers_run(timers, 1000, 2) == 2); /* bounded */
     gl_timers_stop(timers, &a.timer);
     gl_timers_stop(timers, &a.timer); /* harmless */
     gl_timers_free(timers);
     gl_timers_free(NULL);
+}
+
+static int hints[COUNT];
+
+static void
+note_hint(struct gl_timer *self, int others)
+{
+    struct probe *p = GL_CONTAINER_OF(self, struct probe, timer);
+
+    CHECK(gl_timer_running(self) && p->fired == 0);
+    /* In steps: 3, 2, then 1, but for the first ones of a run. */
+    CHECK(hints[self->due_ms] == 0 || hints[self->due_ms] % 10 == others + 1);
+    hints[self->due_ms] = 10 * hints[self->due_ms] + others;
+}
+
+static void
+test_hints(void)
+{
+    static struct probe probes[COUNT];
+    struct gl_timers *timers = gl_timers_new();
+
+    check_case("hints");
+    for (int i = 0; i < COUNT; i++) {
+        probes[i].timer = (struct gl_timer){
+            .due_ms = (uint64_t)i, .fire = note, .coming = note_hint};
+        CHECK(gl_timers_start(timers, &probes[i].timer) == 0);
+    }
+    CHECK(gl_timers_run(timers, COUNT, SIZE_MAX) == COUNT);
+    CHECK(hints[0] == 0 && hints[1] == 1);
+    CHECK(hints[2] == 21 && hints[3] == 321 && hints[30] == 321);
+    gl_timers_free(timers);
 }
 
 static void
@@ -191,6 +244,7 @@ main(void)
 {
     test_against_array();
     test_inside_fire();
+    test_hints();
     test_without_memory();
     return check_end();
 }
