@@ -34,6 +34,8 @@ const struct gl_option_spec gl_option_specs[] = {
         "idle between two requests; then closed; 0 closes after each"),
     OPT(write_timeout_ms, 1, HOUR_MS, 30000, "ms",
         "without the client taking a byte of an answer; then closed"),
+    OPT(proxy_protocol, 0, 1, 0, "flag",
+        "connections begin with a PROXY header, from trusted proxies only"),
     OPT(cancel_on_disconnect, 0, 1, 0, "flag",
         "throw ClientDisconnected into a parked request whose client left"),
     OPT(websocket_message_max_bytes, 1, INT32_MAX, 1 << 20, "bytes",
