@@ -141,6 +141,38 @@ OPTIONS: tuple[Option, ...] = (
         repeat=True,
     ),
     Option(
+        "trusted-proxies",
+        LISTENING,
+        Kind.TEXT,
+        "believe what proxies at these addresses say of their clients: "
+        "IP addresses and networks, and unix for whoever connects to a Unix "
+        "socket; nobody is trusted unless named; may be repeated",
+        metavar="NETWORK[,...]",
+        field="trusted_proxies",
+        repeat=True,
+    ),
+    Option(
+        "forwarded-headers",
+        LISTENING,
+        Kind.TEXT,
+        "the header fields of trusted proxies that are believed, which must "
+        "be fields that they all write themselves: x-forwarded-for and "
+        "x-forwarded-proto unless given, or of x-forwarded-for, -proto, "
+        "-host, -port, -ssl, or forwarded alone; may be repeated",
+        metavar="NAME[,...]",
+        field="forwarded_headers",
+        repeat=True,
+    ),
+    Option(
+        "enable-proxy-protocol",
+        LISTENING,
+        Kind.FLAG,
+        "connections on all sockets come from trusted proxies alone and "
+        "begin with a header of the PROXY protocol, version 1 or 2; others "
+        "are closed",
+        engine=("proxy_protocol",),
+    ),
+    Option(
         "listen",
         LISTENING,
         Kind.INT,

@@ -12,6 +12,7 @@
 #include "py/request_type.h"
 #include "py/spawn.h"
 #include "py/state.h"
+#include "py/trust.h"
 #include "py/uwsgi_api.h"
 #include "py/websocket.h"
 
@@ -282,7 +283,8 @@ static int
 add_api(PyObject *module)
 {
     PyMethodDef *const tables[] = {gl_api_methods, gl_fd_park_methods,
-                                   gl_request_methods, gl_spawn_methods};
+                                   gl_request_methods, gl_spawn_methods,
+                                   gl_trust_functions};
 
     for (size_t i = 0; i < GL_ARRAY_LEN(tables); i++) {
         if (PyModule_AddFunctions(module, tables[i]) < 0) {
