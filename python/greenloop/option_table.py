@@ -170,6 +170,7 @@ OPTIONS: tuple[Option, ...] = (
         "connections on all sockets come from trusted proxies alone and "
         "begin with a header of the PROXY protocol, version 1 or 2; others "
         "are closed",
+        aliases=("http-enable-proxy-protocol",),
         engine=("proxy_protocol",),
     ),
     Option(
@@ -592,6 +593,11 @@ REFUSALS: tuple[Refusal, ...] = (
         ("log-format", "logformat"),
         "is not available yet: choose one of the two formats with "
         "--access-log-format.",
+    ),
+    Refusal(
+        ("log-x-forwarded-for",),
+        "is not needed: behind --trusted-proxies the access log has the "
+        "client's address.",
     ),
     Refusal(
         ("plugin", "plugins"),
