@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 # Installs, on Debian, the programs that building and the tests use.  Does
 # nothing where all of them are there; as another user than root it asks
-# sudo.  The tests start their own Redis and PostgreSQL: where the packages
-# start one as a service, it is stopped again, and stays so.
+# sudo.  The tests start their own HAProxy, Redis and PostgreSQL: where the
+# packages start one as a service, it is stopped again, and stays so.
 
 set -eu
 
@@ -59,6 +59,7 @@ want python3 test -x /usr/bin/python3       # Debian's own CPython
 want python3-dev has_headers                # Python.h
 want python3-venv /usr/bin/python3 -c 'import ensurepip, venv'
 want curl command -v curl                   # a client of the tests
+want haproxy command -v haproxy             # a proxy before the server
 want redis-server command -v redis-server   # the chat's other end
 want postgresql has_postgresql              # that of the database page
 want systemd command -v systemd-socket-activate # passes sockets on
@@ -74,5 +75,6 @@ as_root apt-get update -q
 # shellcheck disable=SC2086
 as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y \
     --no-install-recommends $missing
+stop_service haproxy
 stop_service redis-server
 stop_service postgresql

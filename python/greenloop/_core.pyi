@@ -305,6 +305,11 @@ def options() -> list[dict[str, Any]]:
     and help.
     """
 
+def check_trust(proxies: str, headers: str, /) -> None:
+    """Raise ValueError unless these comma-separated lists can be given to
+    Engine() as trusted_proxies and forwarded_headers.
+    """
+
 @final
 class loop_visible:
     """Context manager: within it, asyncio.get_running_loop() in a request
@@ -334,6 +339,8 @@ class Engine:
     manage_script_name    whether a mount's prefix moves to SCRIPT_NAME
     access_log_fd         where the access log is written; -1: nowhere
     access_log_format     'uwsgi' or 'combined'
+    trusted_proxies       comma-separated networks, and 'unix'
+    forwarded_headers     what they tell of their clients in, comma-separated
     Raises TypeError and ValueError for bad options, OSError and MemoryError
     where the system gives no more.
     """
@@ -352,6 +359,8 @@ class Engine:
         manage_script_name: bool = False,
         access_log_fd: int = -1,
         access_log_format: str = "uwsgi",
+        trusted_proxies: str = "",
+        forwarded_headers: str = "",
     ) -> Engine: ...
     def listen(
         self,

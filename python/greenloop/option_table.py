@@ -145,6 +145,39 @@ OPTIONS: tuple[Option, ...] = (
         repeat=True,
     ),
     Option(
+        "trusted-proxies",
+        LISTENING,
+        Kind.TEXT,
+        "believe what proxies at these addresses say of their clients: "
+        "IP addresses and networks, and unix for whoever connects to a Unix "
+        "socket; nobody is trusted unless named; may be repeated",
+        metavar="NETWORK[,...]",
+        field="trusted_proxies",
+        repeat=True,
+    ),
+    Option(
+        "forwarded-headers",
+        LISTENING,
+        Kind.TEXT,
+        "the header fields of trusted proxies that are believed, which must "
+        "be fields that they all write themselves: x-forwarded-for and "
+        "x-forwarded-proto unless given, or of x-forwarded-for, -proto, "
+        "-host, -port, -ssl, or forwarded alone; may be repeated",
+        metavar="NAME[,...]",
+        field="forwarded_headers",
+        repeat=True,
+    ),
+    Option(
+        "enable-proxy-protocol",
+        LISTENING,
+        Kind.FLAG,
+        "connections on all sockets come from trusted proxies alone and "
+        "begin with a header of the PROXY protocol, version 1 or 2; others "
+        "are closed",
+        aliases=("http-enable-proxy-protocol",),
+        engine=("proxy_protocol",),
+    ),
+    Option(
         "listen",
         LISTENING,
         Kind.INT,
@@ -700,6 +733,11 @@ REFUSALS: tuple[Refusal, ...] = (
         ("log-format", "logformat"),
         "is not available yet: choose one of the two formats with "
         "--access-log-format.",
+    ),
+    Refusal(
+        ("log-x-forwarded-for",),
+        "is not needed: behind --trusted-proxies the access log has the "
+        "client's address.",
     ),
     Refusal(
         ("plugin", "plugins"),

@@ -46,6 +46,8 @@ class Settings:
     cores: int
     https_sockets: list[str] = dataclasses.field(default_factory=list)
     sni: list[str] = dataclasses.field(default_factory=list)
+    trusted_proxies: list[str] = dataclasses.field(default_factory=list)
+    forwarded_headers: list[str] = dataclasses.field(default_factory=list)
     prog: str = "greenloop"
     loop: str = "auto"
     running_loop: str = "hidden"
@@ -237,6 +239,7 @@ def _check(settings: Settings) -> None:
             "--wsgi-file and --module both name the application; give one "
             "of them, and --mount for more."
         )
+    _check_proxies(settings)
     prefixes = [prefix for prefix, _target in settings.mounts]
     named = settings.wsgi_file is not None or settings.module is not None
     if named and "" in prefixes:
@@ -247,6 +250,32 @@ def _check(settings: Settings) -> None:
     for prefix in prefixes:
         if prefixes.count(prefix) > 1:
             raise UsageError(f"--mount {prefix or '/'} is given twice.")
+
+
+def _check_proxies(settings: Settings) -> None:
+    from greenloop import _core  # as in engine_rows()
+
+    lists = (
+        ("--trusted-proxies", settings.trusted_proxies, 0),
+        ("--forwarded-headers", settings.forwarded_headers, 1),
+    )
+    for name, texts, place in lists:
+        given = ["", ""]
+        given[place] = ",".join(texts)
+        try:
+            _core.check_trust(*given)
+        except ValueError as error:
+            raise UsageError(f"{name}: {error}.") from None
+    if not settings.trusted_proxies:
+        for used, name in (
+            (settings.forwarded_headers, "--forwarded-headers"),
+            (settings.engine.get("proxy_protocol"), "--enable-proxy-protocol"),
+        ):
+            if used:
+                raise UsageError(
+                    f"{name} needs --trusted-proxies, for example "
+                    "--trusted-proxies 127.0.0.1: nobody else is believed."
+                )
 
 
 def _value(option: Option, text: str | None) -> Any:

@@ -247,6 +247,9 @@ async def start_server(
     graceful_timeout: float = 30.0,
     options: Mapping[str, int] | None = None,
     ssl: ssl_module.SSLContext | None = None,
+    trusted_proxies: str | Sequence[str] = (),
+    forwarded_headers: str | Sequence[str] = (),
+    proxy_protocol: bool = False,
 ) -> Server:
     """Serves a WSGI application on the running loop; returns the Server.
 
@@ -266,6 +269,13 @@ async def start_server(
                       in docs/options.md
     ssl               serve HTTPS with this context, made for servers
                       (PROTOCOL_TLS_SERVER)
+    trusted_proxies   addresses and networks of proxies that are believed what
+                      they say of their clients, as "10.0.0.0/8"; "unix" for
+                      who connects to a Unix socket
+    forwarded_headers  the fields in which they say it, if not x-forwarded-for
+                      and x-forwarded-proto: see docs/proxies.md
+    proxy_protocol    connections begin with a PROXY header; those that are
+                      not of trusted proxies are closed
 
     It takes no signals and no other state of the process.  Errors of
     applications go to the logger "greenloop".  Functions registered by
@@ -276,8 +286,12 @@ async def start_server(
     """
     if running_loop not in ("hidden", "visible"):
         raise ValueError("running_loop must be 'hidden' or 'visible'")
+    if proxy_protocol and not trusted_proxies:
+        raise ValueError("proxy_protocol needs trusted_proxies")
     loop = asyncio.get_running_loop()
     limits = dict(options or {})
+    if proxy_protocol:
+        limits["proxy_protocol"] = 1
     if cores is not None:
         limits["cores"] = cores
     if patch:
@@ -295,6 +309,8 @@ async def start_server(
             graceful_timeout=graceful_timeout,
             options=limits,
             running_loop_visible=running_loop == "visible",
+            trusted_proxies=_joined(trusted_proxies),
+            forwarded_headers=_joined(forwarded_headers),
         )
         await server.start()
     except BaseException:
@@ -308,6 +324,10 @@ async def start_server(
         await server.wait_closed()
         raise
     return server
+
+
+def _joined(names: str | Sequence[str]) -> str:
+    return names if isinstance(names, str) else ",".join(names)
 
 
 def _listen(

@@ -161,6 +161,8 @@ class _Worker:
             manage_script_name=settings.manage_script_name,
             access_log_fd=2 if settings.access_log else -1,
             access_log_format=settings.access_log_format,
+            trusted_proxies=",".join(settings.trusted_proxies),
+            forwarded_headers=",".join(settings.forwarded_headers),
         )
 
     def run(self) -> int:

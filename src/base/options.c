@@ -42,6 +42,8 @@ const struct gl_option_spec gl_option_specs[] = {
         "that wait for a core; further ones get 503; 0 is no limit"),
     OPT(queue_timeout_ms, 0, HOUR_MS, 0, "ms",
         "that a request waits for a core; then 503; 0 is no limit"),
+    OPT(proxy_protocol, 0, 1, 0, "flag",
+        "connections begin with a PROXY header, from trusted proxies only"),
     OPT(cancel_on_disconnect, 0, 1, 0, "flag",
         "throw ClientDisconnected into a parked request whose client left"),
     OPT(websocket_message_max_bytes, 1, INT32_MAX, 1 << 20, "bytes",

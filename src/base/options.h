@@ -26,6 +26,7 @@ struct gl_options {
     uint32_t max_connections_reject; /* 1: 503 for those beyond it */
     uint32_t max_queued;             /* waiting for a slot; beyond: 503 */
     uint32_t queue_timeout_ms;       /* waiting for a slot; beyond: 503 */
+    uint32_t proxy_protocol;     /* 1: connections begin with a PROXY header */
     uint32_t cancel_on_disconnect; /* 1: throw ClientDisconnected */
     uint64_t websocket_message_max_bytes; /* of a message; beyond: 1009 */
     uint64_t websocket_output_max_bytes;  /* unsent, before a send waits */

@@ -71,15 +71,27 @@ gl_sock_accept(int listen_fd, struct gl_peer *ret_peer)
     return fd;
 }
 
-ssize_t
-gl_sock_recv(int fd, void *dst, size_t n)
+static ssize_t
+receive(int fd, void *dst, size_t n, int flags)
 {
     ssize_t got;
 
     do {
-        got = recv(fd, dst, n, 0);
+        got = recv(fd, dst, n, flags);
     } while (got < 0 && errno == EINTR);
     return got < 0 ? failure() : got;
+}
+
+ssize_t
+gl_sock_recv(int fd, void *dst, size_t n)
+{
+    return receive(fd, dst, n, 0);
+}
+
+ssize_t
+gl_sock_peek(int fd, void *dst, size_t n)
+{
+    return receive(fd, dst, n, MSG_PEEK);
 }
 
 ssize_t

@@ -33,6 +33,8 @@ void gl_sock_prepare_listener(int fd);
  * descriptor (owned by the caller). */
 int gl_sock_accept(int listen_fd, struct gl_peer *ret_peer);
 ssize_t gl_sock_recv(int fd, void *dst, size_t n); /* 0: end of stream */
+/* The same, but leaves the bytes in the socket. */
+ssize_t gl_sock_peek(int fd, void *dst, size_t n);
 ssize_t gl_sock_writev(int fd, const struct iovec *iov, int count);
 /* Sends up to n bytes of file_fd from *offset, and advances *offset. */
 ssize_t gl_sock_sendfile(int fd, int file_fd, off_t *offset, size_t n);

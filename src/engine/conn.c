@@ -657,6 +657,9 @@ gl_conn_continue(struct gl_conn *conn)
         return;
     }
     switch ((enum gl_conn_state)conn->state) {
+    case GL_CONN_PROXY:
+        gl_proxy_intake(conn);
+        break;
     case GL_CONN_IDLE:
     case GL_CONN_HEAD:
         look_for_request(conn);
@@ -769,6 +772,9 @@ conn_deadline(struct gl_timer *timer)
         return;
     }
     switch ((enum gl_conn_state)conn->state) {
+    case GL_CONN_PROXY:
+        gl_proxy_expire(conn);
+        break;
     case GL_CONN_HEAD:
         refuse(conn, 408, false);
         break;
@@ -809,6 +815,9 @@ gl_conn_new(struct gl_engine *e, int fd, const struct gl_peer *peer,
         conn->protocol = protocol;
         conn->listener = listener;
         conn->peer = *peer;
+        error = gl_proxy_admit(conn);
+    }
+    if (error == 0) {
         error = gl_poller_add(&e->poller, &conn->watch, WATCHED);
     }
     if (error < 0) {

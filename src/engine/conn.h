@@ -25,6 +25,7 @@ struct gl_listener;
 
 enum gl_conn_state {
     GL_CONN_IDLE,    /* between requests, nothing received */
+    GL_CONN_PROXY,   /* a PROXY header has to come first */
     GL_CONN_HEAD,    /* a part of a head is here */
     GL_CONN_QUEUED,  /* a request waits for a slot; nothing is read */
     GL_CONN_BUSY,    /* a request runs */
@@ -61,7 +62,8 @@ struct gl_conn {
     bool linger;            /* after FLUSH comes LINGER, not the end */
     bool served;            /* it has carried a request */
     bool excess;            /* beyond max_connections: is being rejected */
-    struct gl_peer peer;
+    bool trusted;           /* what the peer says of its client counts */
+    struct gl_peer peer;    /* or the client that a PROXY header named */
 };
 
 /* Reads, parses and starts what the connection's state allows. */

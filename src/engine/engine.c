@@ -221,6 +221,7 @@ gl_engine_free(struct gl_engine *e)
         close(e->timer_watch.fd);
     }
     gl_poller_fini(&e->poller);
+    gl_networks_fini(&e->trust.proxies);
     free(e);
 }
 
@@ -260,6 +261,20 @@ struct gl_access_log *
 gl_engine_access_log(const struct gl_engine *e)
 {
     return e->access_log;
+}
+
+void
+gl_engine_set_trust(struct gl_engine *e, struct gl_trust *trust)
+{
+    gl_networks_fini(&e->trust.proxies);
+    e->trust = *trust;
+    *trust = (struct gl_trust){.fields = 0};
+}
+
+const struct gl_trust *
+gl_engine_trust(const struct gl_engine *e)
+{
+    return &e->trust;
 }
 
 bool
@@ -601,7 +616,7 @@ gl_engine_drain(struct gl_engine *e)
         struct gl_conn *conn = GL_CONTAINER_OF(link, struct gl_conn, link);
 
         link = link->next;
-        if (conn->state == GL_CONN_IDLE) {
+        if (conn->state == GL_CONN_IDLE || conn->state == GL_CONN_PROXY) {
             /* A request may have come already: look once more. */
             conn->readable = true;
             gl_engine_continue_later(e, conn);

@@ -22,6 +22,7 @@
 #include "engine/poller.h"
 #include "engine/protocol.h"
 #include "engine/transport.h"
+#include "proto/forwarded.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -109,6 +110,10 @@ int gl_engine_fd(const struct gl_engine *e);
 const struct gl_options *gl_engine_options(const struct gl_engine *e);
 struct gl_engine_stats gl_engine_stats(const struct gl_engine *e);
 const struct gl_log *gl_engine_log(const struct gl_engine *e);
+/* Whom to believe what they say of their clients; of connections that are
+ * accepted from now on.  Moves the list out of *trust. */
+void gl_engine_set_trust(struct gl_engine *e, struct gl_trust *trust);
+const struct gl_trust *gl_engine_trust(const struct gl_engine *e);
 /* Whether gl_engine_drain was called. */
 bool gl_engine_draining(const struct gl_engine *e);
 /* Text of the Date field, now (borrowed until the next call). */

@@ -9,6 +9,7 @@
 #include "base/episode.h"
 #include "engine/conn.h"
 #include "engine/engine.h"
+#include "engine/proxy_intake.h"
 
 #define GL_SCRATCH_BYTES 65536
 #define GL_SPARE_REQUESTS 1024 /* freed requests that are kept for reuse */
@@ -25,6 +26,8 @@ struct gl_engine {
     void *owner;                     /* borrowed */
     struct gl_options options;
     struct gl_log log;
+    struct gl_trust trust; /* of proxies */
+    struct gl_proxy_complaint strangers, bad_headers;
     struct gl_access_log *access_log; /* borrowed; may be NULL */
     struct gl_timer access_log_timer; /* flushes what is pending */
     struct gl_list listeners;

@@ -493,6 +493,12 @@ gl_request_peer(const struct gl_request *req)
     return &req->conn->peer;
 }
 
+bool
+gl_request_peer_is_trusted(const struct gl_request *req)
+{
+    return req->conn->trusted;
+}
+
 void *
 gl_request_listener_user(const struct gl_request *req)
 {

@@ -94,8 +94,11 @@ bool gl_request_departed(const struct gl_request *req);
 /* Whether the connection is to be kept after this answer; settled when the
  * answer's head is written, because the head says it. */
 bool gl_request_keeps(struct gl_request *req);
-/* The far end (borrowed for the request's life). */
+/* The far end, or the client that a PROXY header named (borrowed for the
+ * request's life). */
 const struct gl_peer *gl_request_peer(const struct gl_request *req);
+/* Whether that is a trusted proxy, whose fields tell of its own client. */
+bool gl_request_peer_is_trusted(const struct gl_request *req);
 /* The `user` of the listener that the connection came through, or NULL. */
 void *gl_request_listener_user(const struct gl_request *req);
 /* Whether gl_request_sendfile() can work here. */

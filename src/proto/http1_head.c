@@ -101,9 +101,8 @@ bracketed(struct gl_str s)
     return n > 2 && n < s.n && s.p[n] == ']' ? n + 1 : 0;
 }
 
-/* uri-host [ ":" port ], and no user; the host is not empty. */
-static bool
-is_authority(struct gl_str s)
+bool
+gl_http1_is_authority(struct gl_str s)
 {
     size_t n = s.n > 0 && s.p[0] == '[' ? bracketed(s) : reg_name(s);
 
@@ -160,7 +159,7 @@ absolute_form(struct gl_head *head, const char *bytes, struct gl_str target)
         n++;
     }
     authority = (struct gl_str){target.p + scheme, n - scheme};
-    if (!is_authority(authority)) {
+    if (!gl_http1_is_authority(authority)) {
         return GL_HEAD_BAD;
     }
     head->authority =
@@ -309,7 +308,8 @@ take_coding(struct gl_head *head, struct gl_str value)
 static enum gl_head_result
 take_host(struct gl_head *head, struct gl_str value)
 {
-    if ((head->seen & SEEN_HOST) || (value.n > 0 && !is_authority(value))) {
+    if ((head->seen & SEEN_HOST) ||
+        (value.n > 0 && !gl_http1_is_authority(value))) {
         return GL_HEAD_BAD;
     }
     head->seen |= SEEN_HOST;

@@ -45,6 +45,9 @@ void gl_http1_head_init(struct gl_head *head);
 enum gl_head_result gl_http1_head_parse(struct gl_head *head,
                                         const struct gl_head_limits *limits,
                                         const char *bytes, size_t n);
+/* Whether s is uri-host [ ":" port ], without a user and with a host that is
+ * not empty. */
+bool gl_http1_is_authority(struct gl_str s);
 /* The status that answers a result other than DONE and MORE. */
 int gl_http1_head_status(enum gl_head_result result);
 

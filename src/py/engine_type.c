@@ -13,6 +13,7 @@
 #include "py/bracket.h"
 #include "py/exchange.h"
 #include "py/spawn.h"
+#include "py/trust.h"
 #include "py/websocket.h"
 
 #include <errno.h>
@@ -290,7 +291,8 @@ make_engine(GlEngine *self, PyObject *loop, const struct gl_options *options)
 PyDoc_STRVAR(engine_doc,
 "Engine(loop, apps, *, report, on_interrupt, on_drained, errors,\n"
 "       options=None, running_loop_visible=False, manage_script_name=False,\n"
-"       access_log_fd=-1, access_log_format='uwsgi')\n--\n\n"
+"       access_log_fd=-1, access_log_format='uwsgi', trusted_proxies='',\n"
+"       forwarded_headers='')\n--\n\n"
 "The C event engine with its applications; for greenloop's own use.\n\n"
 "  loop          the running (or soon running) loop of this thread\n"
 "  apps          list of (prefix, application); '' is the default\n"
@@ -304,6 +306,8 @@ PyDoc_STRVAR(engine_doc,
 "  manage_script_name    whether a mount's prefix moves to SCRIPT_NAME\n"
 "  access_log_fd         where the access log is written; -1: nowhere\n"
 "  access_log_format     'uwsgi' or 'combined'\n"
+"  trusted_proxies       comma-separated networks, and 'unix'\n"
+"  forwarded_headers     what they tell of their clients in, comma-separated\n"
 "Raises TypeError and ValueError for bad options, OSError and MemoryError\n"
 "where the system gives no more.");
 
@@ -311,6 +315,7 @@ struct engine_args {
     PyObject *loop, *apps, *options;
     int visible, manage, log_fd;
     const char *log_format;
+    const char *proxies, *headers; /* comma-separated */
 };
 
 static int
@@ -328,13 +333,16 @@ parse_args(GlEngine *self, PyObject *args, PyObject *kwargs,
                      "manage_script_name",
                      "access_log_fd",
                      "access_log_format",
+                     "trusted_proxies",
+                     "forwarded_headers",
                      NULL};
 
     if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, "OO!|$OOOOO!ppis:Engine", names, &a->loop,
+            args, kwargs, "OO!|$OOOOO!ppisss:Engine", names, &a->loop,
             &PyList_Type, &a->apps, &self->report, &self->on_interrupt,
             &self->on_drained, &self->errors, &PyDict_Type, &a->options,
-            &a->visible, &a->manage, &a->log_fd, &a->log_format)) {
+            &a->visible, &a->manage, &a->log_fd, &a->log_format, &a->proxies,
+            &a->headers)) {
         self->report = self->on_interrupt = NULL; /* borrowed so far */
         self->on_drained = self->errors = NULL;
         return -1;
@@ -356,7 +364,11 @@ parse_args(GlEngine *self, PyObject *args, PyObject *kwargs,
 static PyObject *
 engine_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    struct engine_args a = {.log_fd = -1, .log_format = "uwsgi"};
+    struct engine_args a = {.log_fd = -1,
+                            .log_format = "uwsgi",
+                            .proxies = "",
+                            .headers = ""};
+    struct gl_trust trust = {.fields = 0};
     struct gl_options options;
     GlEngine *self = (GlEngine *)type->tp_alloc(type, 0);
 
@@ -369,10 +381,13 @@ engine_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         read_options(a.options, &options) < 0 ||
         read_mounts(self, a.apps) < 0 ||
         make_access_log(self, a.log_fd, a.log_format) < 0 ||
+        gl_trust_read(a.proxies, a.headers, &trust) < 0 ||
         make_engine(self, a.loop, &options) < 0) {
+        gl_networks_fini(&trust.proxies);
         Py_DECREF(self);
         return NULL;
     }
+    gl_engine_set_trust(self->engine, &trust);
     self->pool.visible = self->job_pool.visible = a.visible != 0;
     self->manage_script_name = a.manage != 0;
     return (PyObject *)self;

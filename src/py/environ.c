@@ -7,6 +7,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "py/exchange.h"
+#include "py/trust.h"
 
 #include "base/gl.h"
 #include "proto/http1_write.h"
@@ -363,7 +364,7 @@ put_peer(GlExchange *x, PyObject *env)
     const struct gl_peer *peer = gl_request_peer(x->req);
     char port[20];
 
-    if (peer->port == 0) {
+    if (peer->text[0] == '\0') {
         return 0; /* a Unix socket: both stay "" */
     }
     if (put_new(env, x->st->s_remote_addr,
@@ -402,6 +403,7 @@ gl_environ_new(GlExchange *x, PyObject *base, const struct gl_kit *kit)
     if (gl_tls_put(x->req, env) < 0 || put_request_line(x, env) < 0 ||
         put_peer(x, env) < 0 ||
         put_fields(x, env) < 0 ||
+        (gl_request_peer_is_trusted(x->req) && gl_trust_put(x, env) < 0) ||
         PyDict_SetItem(env, st->s_wsgi_input, kit->input) < 0 ||
         PyDict_SetItem(env, st->s_uwsgi_core, x->core->number) < 0 ||
         PyDict_SetItem(env, st->s_wsgi_disconnected, kit->departed) < 0) {

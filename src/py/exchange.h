@@ -25,6 +25,7 @@ typedef struct {
     struct gl_request *req;  /* borrowed; NULL once the request ended */
     PyObject *method, *uri;  /* strong str; for logs */
     PyObject *environ;       /* borrowed, while the application runs; NULL */
+    PyObject *client; /* strong str: whom a trusted proxy named, or NULL */
     PyObject *referer, *agent; /* strong str or NULL; for the access log */
     PyObject *websocket;     /* strong: what the request became, or NULL */
     char *head;              /* owned: the answer's head so far */

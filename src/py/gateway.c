@@ -381,7 +381,8 @@ log_access(GlExchange *x, struct gl_access_log *log)
     uint64_t took_ns = gl_clock_ns() - req->started_ns;
     const char *peer = gl_request_peer(req)->text;
     const struct gl_access_entry entry = {
-        .peer = {peer, strlen(peer)},
+        .peer = x->client != NULL ? text_of(x->client)
+                                  : (struct gl_str){peer, strlen(peer)},
         .method = text_of(x->method),
         .uri = text_of(x->uri),
         .protocol =
@@ -441,6 +442,7 @@ finish(GlExchange *x, struct gl_kit *kit)
     x->req = NULL;
     Py_CLEAR(x->method);
     Py_CLEAR(x->uri);
+    Py_CLEAR(x->client);
     Py_CLEAR(x->referer);
     Py_CLEAR(x->agent);
     gl_buf_fini(&((GlInput *)kit->input)->ahead);

@@ -26,6 +26,7 @@ exchange_dealloc(PyObject *self)
 
     Py_XDECREF(x->method);
     Py_XDECREF(x->uri);
+    Py_XDECREF(x->client);
     Py_XDECREF(x->referer);
     Py_XDECREF(x->agent);
     free(x->head);

@@ -13,6 +13,7 @@
 #include "py/spawn.h"
 #include "py/stack_memory.h"
 #include "py/state.h"
+#include "py/trust.h"
 #include "py/uwsgi_api.h"
 #include "py/websocket.h"
 
@@ -284,7 +285,8 @@ add_api(PyObject *module)
 {
     PyMethodDef *const tables[] = {gl_api_methods, gl_fd_park_methods,
                                    gl_request_methods, gl_spawn_methods,
-                                   gl_stack_memory_methods};
+                                   gl_stack_memory_methods,
+                                   gl_trust_functions};
 
     for (size_t i = 0; i < GL_ARRAY_LEN(tables); i++) {
         if (PyModule_AddFunctions(module, tables[i]) < 0) {

@@ -43,11 +43,14 @@
     X(loop_ready, "_ready")                               \
     X(loop_stopping, "_stopping")                         \
     X(loop_timers, "_scheduled")                          \
+    X(http, "http")                                       \
     X(http_10, "HTTP/1.0")                                \
     X(http_11, "HTTP/1.1")                                \
     X(http_connection, "HTTP_CONNECTION")                 \
     X(http_cookie, "HTTP_COOKIE")                         \
     X(http_host, "HTTP_HOST")                             \
+    X(https, "https")                                     \
+    X(https_on, "HTTPS")                                  \
     X(job, "_job")                                        \
     X(http_origin, "HTTP_ORIGIN")                         \
     X(http_upgrade, "HTTP_UPGRADE")                       \
@@ -72,6 +75,8 @@
     X(request_uri, "REQUEST_URI")                         \
     X(result, "result")                                   \
     X(script_name, "SCRIPT_NAME")                         \
+    X(server_name, "SERVER_NAME")                         \
+    X(server_port, "SERVER_PORT")                         \
     X(server_protocol, "SERVER_PROTOCOL")                 \
     X(set_exception, "set_exception")                     \
     X(set_result, "set_result")                           \
@@ -80,6 +85,7 @@
     X(tell, "tell")                                       \
     X(throw, "throw")                                     \
     X(unwrap, "unwrap")                                   \
+    X(url_scheme, "wsgi.url_scheme")                      \
     X(uwsgi_core, "uwsgi.core")                           \
     X(uwsgi_ready_fd, "uwsgi.ready_fd")                   \
     X(websocket_extensions, "HTTP_SEC_WEBSOCKET_EXTENSIONS") \

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Real Redis, PostgreSQL and Chromium for the length of a `with` block.
+"""Real Redis, PostgreSQL, HAProxy and Chromium for the length of a `with`
+block.
 
     with redis_server() as url, server(app, env={"REDIS_URL": url}) as s:
         ...
 
 Each is a process of its own with its data in a temporary folder, both gone
 at the end of the block.  Redis and PostgreSQL listen on sockets in that
-folder, so no test can meet another one's.  A test that needs a program
+folder, so no test can meet another one's; HAProxy gets sockets that listen
+already, on ports that the system chose.  A test that needs a program
 which is not installed is skipped.
 """
 
@@ -16,6 +18,7 @@ import pathlib
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -25,7 +28,7 @@ import pytest
 from harness import Stream
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
-__all__ = ["chromium", "postgresql_server", "redis_server"]
+__all__ = ["chromium", "haproxy", "postgresql_server", "redis_server"]
 
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
@@ -143,6 +146,44 @@ def postgresql_server() -> Iterator[str]:
         words += ["-c", "listen_addresses="]
         with running(words, POSTGRESQL_READY, **options):
             yield f"postgresql://test@/postgres?host={folder}"
+
+
+@contextlib.contextmanager
+def haproxy(config: str, *binds: str) -> Iterator[list[int]]:
+    """A HAProxy with this configuration; gives the ports of its listeners.
+
+    Each of `binds` stands in the configuration as the address of a `bind`
+    line, such as ":80", and a free port of 127.0.0.1 takes its place.  The
+    port listens before HAProxy runs, so that nobody has to wait for it.
+    """
+    words = [program("haproxy", pathlib.Path("/usr/sbin")), "-db", "-f"]
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="greenloop-haproxy-")
+        )
+        listening = [socket.create_server(("127.0.0.1", 0)) for _ in binds]
+        for bind, sock in zip(binds, listening, strict=True):
+            stack.enter_context(sock)
+            line = f"bind {bind}"
+            assert line in config, line
+            config = config.replace(line, f"bind fd@{sock.fileno()}")
+        file = pathlib.Path(folder, "haproxy.cfg")
+        file.write_text(config)
+        descriptors = [sock.fileno() for sock in listening]
+        checked = subprocess.run(
+            [*words, str(file), "-c"],
+            pass_fds=descriptors,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=START_SECONDS,
+            text=True,
+        )
+        if checked.returncode != 0:
+            fail(words[0], checked.stdout)
+        stack.enter_context(
+            running([*words, str(file)], "", pass_fds=descriptors)
+        )
+        yield [sock.getsockname()[1] for sock in listening]
 
 
 @contextlib.contextmanager

@@ -123,6 +123,10 @@ def respond(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     if kind == "/fields":
         assert environ["HTTP_X_MANY_7"] == "7, again", environ
         assert environ["PATH_INFO"] == "/fields"
+    if kind == "/proxy":
+        assert environ["REMOTE_ADDR"] == "192.0.2.1", environ
+        assert environ["SERVER_NAME"] == "shop.example", environ
+        assert environ["HTTPS"] == "on", environ
     return [BODY]
 
 
@@ -140,9 +144,15 @@ def chunked(body: bytes) -> bytes:
 LENGTH = f"Content-Length: {len(BODY)}"
 CHUNKED = "Transfer-Encoding: chunked"
 MANY = [f"X-Many-{n}: {value}" for n in range(12) for value in (n, "again")]
+FORWARDED = (
+    "X-Forwarded-For: 6.6.6.6, 192.0.2.1:4711",
+    "X-Forwarded-Proto: https",
+    "X-Forwarded-Host: shop.example",
+)
 REQUESTS: dict[str, tuple[list[bytes], int]] = {
     "list": ([head("/list")], 200),
     "fields": ([head("/field%73", "GET", *MANY)], 200),
+    "proxy": ([head("/proxy", "GET", *FORWARDED)], 200),
     "items": ([head("/items")], 200),
     "write": ([head("/write")], 200),
     "read": ([head("/read", "POST", LENGTH) + BODY], 200),
@@ -415,7 +425,11 @@ async def main(rounds: int, application: Any) -> str:
         return body
 
     async with await greenloop.start_server(
-        guarded, "127.0.0.1:0", cores=1
+        guarded,
+        "127.0.0.1:0",
+        cores=1,
+        trusted_proxies="127.0.0.1",
+        forwarded_headers=[field.split(":")[0] for field in FORWARDED],
     ) as server:
         engine = server._engine
         guard = Guard(engine.turn)
