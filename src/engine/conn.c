@@ -174,6 +174,20 @@ gl_conn_end(struct gl_conn *conn)
     }
 }
 
+/* Logs what the protocol had to say.  Last of all: the log may run anything,
+ * and so may have this very connection closed. */
+static void
+log_explanation(struct gl_engine *e)
+{
+    char text[GL_EXPLANATION_BYTES];
+
+    if (e->explanation[0] != '\0') {
+        memcpy(text, e->explanation, sizeof(text));
+        e->explanation[0] = '\0';
+        gl_log(&e->log, GL_LOG_WARNING, "%s", text);
+    }
+}
+
 /* Answers a request that the engine itself refuses, and ends. */
 static void
 refuse(struct gl_conn *conn, int status, bool head_only)
@@ -194,6 +208,18 @@ refuse(struct gl_conn *conn, int status, bool head_only)
     /* Without memory for it the peer sees a close without an answer. */
     (void)gl_buf_append(&conn->out, answer, n, SIZE_MAX);
     gl_conn_end(conn);
+    log_explanation(e);
+}
+
+/* Ends a connection whose bytes are no request. */
+static void
+end_without_request(struct gl_conn *conn)
+{
+    free(conn->partial);
+    conn->partial = NULL;
+    conn->linger = true;
+    gl_conn_end(conn);
+    log_explanation(conn->engine);
 }
 
 /* --- a head becomes a request ----------------------------------------- */
@@ -224,6 +250,7 @@ request_of_head(struct gl_conn *conn, struct gl_str bytes,
     req->body_done = !head->chunked && head->content_length == 0;
     req->invite = head->expect_continue && !req->body_done;
     req->head_only = is_head_only(bytes, head);
+    req->may_chunk = head->minor > 0 && conn->protocol->chunks;
     req->peer_keeps = head->keep_alive;
     req->keep_alive = head->keep_alive && conn->protocol->keeps_alive &&
                       e->options.keepalive_timeout_ms > 0 && !e->draining;
@@ -400,6 +427,9 @@ parse(struct gl_conn *conn, struct gl_str bytes, bool in_scratch)
     switch (conn->protocol->intake(conn, head, bytes, &status)) {
     case GL_INTAKE_REFUSE:
         refuse(conn, status, false);
+        return false;
+    case GL_INTAKE_CLOSE:
+        end_without_request(conn);
         return false;
     case GL_INTAKE_REQUEST:
         if (e->options.body_max_bytes > 0 &&

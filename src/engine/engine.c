@@ -9,6 +9,8 @@
 #include "engine/engine_private.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/timerfd.h>
@@ -298,6 +300,16 @@ gl_engine_give_request(struct gl_engine *e, struct gl_request *req)
     }
     e->spare_count++;
     gl_list_push(&e->spares, &req->link);
+}
+
+void
+gl_engine_explain(struct gl_engine *e, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(e->explanation, sizeof(e->explanation), format, args);
+    va_end(args);
 }
 
 /* --- turns ------------------------------------------------------------ */

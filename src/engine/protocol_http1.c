@@ -58,6 +58,7 @@ http1_body(struct gl_request *req, struct gl_str *in, struct gl_str *data)
 const struct gl_protocol gl_protocol_http1 = {
     .name = "http1",
     .keeps_alive = true,
+    .chunks = true,
     .begin = gl_http1_head_init,
     .intake = http1_intake,
     .body = http1_body,

@@ -493,6 +493,12 @@ gl_request_peer(const struct gl_request *req)
     return &req->conn->peer;
 }
 
+const struct gl_protocol *
+gl_request_protocol(const struct gl_request *req)
+{
+    return req->conn->protocol;
+}
+
 void *
 gl_request_listener_user(const struct gl_request *req)
 {
