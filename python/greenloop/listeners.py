@@ -17,7 +17,7 @@ __all__ = ["Listener", "Listeners", "open_listeners"]
 class Listener:
     """One listening, non-blocking socket, owned by whoever made it.
 
-    protocol  how requests come: "http"
+    protocol  how requests come: "http" or "uwsgi"
     tls       the context that seals its connections, or None
     """
 
@@ -27,7 +27,7 @@ class Listener:
 
     @property
     def name(self) -> str:
-        """Where it is: http://host:port, unix:/path."""
+        """Where it is: http://host:port, uwsgi://host:port, unix:/path."""
         scheme = self.protocol if self.tls is None else f"{self.protocol}s"
         return addresses.socket_name(self.sock, scheme)
 
@@ -56,6 +56,11 @@ def open_listeners(settings: Settings) -> Listeners:
         for address in settings.http_sockets:
             found.listeners += [
                 Listener(sock)
+                for sock in addresses.listen(address, settings.backlog)
+            ]
+        for address in settings.uwsgi_sockets:
+            found.listeners += [
+                Listener(sock, "uwsgi")
                 for sock in addresses.listen(address, settings.backlog)
             ]
         for text in settings.https_sockets:

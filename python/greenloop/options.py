@@ -43,6 +43,7 @@ class Settings:
     http_sockets: list[str]
     cores: int
     https_sockets: list[str] = dataclasses.field(default_factory=list)
+    uwsgi_sockets: list[str] = dataclasses.field(default_factory=list)
     sni: list[str] = dataclasses.field(default_factory=list)
     prog: str = "greenloop"
     loop: str = "auto"
@@ -204,7 +205,11 @@ def _as_given(
 
 def _check(settings: Settings) -> None:
     """What no option can see alone."""
-    if not settings.http_sockets and not settings.https_sockets:
+    if not (
+        settings.http_sockets
+        or settings.https_sockets
+        or settings.uwsgi_sockets
+    ):
         raise UsageError(
             "no address to listen on: give one with --http-socket, "
             "for example --http-socket :9090."

@@ -48,6 +48,7 @@
     X(http_connection, "HTTP_CONNECTION")                 \
     X(http_cookie, "HTTP_COOKIE")                         \
     X(http_host, "HTTP_HOST")                             \
+    X(https, "https")                                     \
     X(job, "_job")                                        \
     X(http_origin, "HTTP_ORIGIN")                         \
     X(http_upgrade, "HTTP_UPGRADE")                       \
@@ -65,6 +66,7 @@
     X(read, "read")                                       \
     X(remote_addr, "REMOTE_ADDR")                         \
     X(remote_port, "REMOTE_PORT")                         \
+    X(remote_user, "REMOTE_USER")                         \
     X(remove_done_callback, "remove_done_callback")       \
     X(remove_reader, "remove_reader")                     \
     X(remove_writer, "remove_writer")                     \
@@ -89,7 +91,8 @@
     X(wsgi_disconnected, "greenloop.client_disconnected") \
     X(write, "write")                                     \
     X(write_eof, "write_eof")                             \
-    X(wsgi_input, "wsgi.input")
+    X(wsgi_input, "wsgi.input")                           \
+    X(wsgi_url_scheme, "wsgi.url_scheme")
 
 /* Environ keys of fields that have no id are cached by their bytes. */
 #define GL_KEY_SLOTS 256

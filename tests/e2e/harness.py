@@ -57,7 +57,9 @@ __all__ = [
 PROGRAM = pathlib.Path(sys.prefix) / "bin" / "greenloop"
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0
-LISTENING = re.compile(r"^\S+: listening on (http://\S+|unix:.+)$", re.M)
+LISTENING = re.compile(
+    r"^\S+: listening on ((?:http|uwsgi)://\S+|unix:.+)$", re.M
+)
 READY = re.compile(r"^\S+: ready$", re.M)
 
 T = TypeVar("T")
