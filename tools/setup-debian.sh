@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 # Installs, on Debian, the programs that building and the tests use.  Does
 # nothing where all of them are there; as another user than root it asks
-# sudo.  The tests start their own Redis and PostgreSQL: where the packages
-# start one as a service, it is stopped again, and stays so.
+# sudo.  The tests start their own Redis, PostgreSQL and nginx: where the
+# packages start one as a service, it is stopped again, and stays so.
 
 set -eu
 
@@ -30,6 +30,11 @@ print(sysconfig.get_paths()["include"] + "/Python.h")')
 has_postgresql() {
     command -v postgres && command -v initdb ||
         ls /usr/lib/postgresql/*/bin/postgres
+}
+
+# Where users have no /usr/sbin in their PATH.
+has_nginx() {
+    command -v nginx || test -x /usr/sbin/nginx
 }
 
 # as_root COMMAND...: runs it as root.
@@ -59,6 +64,7 @@ want python3 test -x /usr/bin/python3       # Debian's own CPython
 want python3-dev has_headers                # Python.h
 want python3-venv /usr/bin/python3 -c 'import ensurepip, venv'
 want curl command -v curl                   # a client of the tests
+want nginx has_nginx                        # the proxy before the server
 want redis-server command -v redis-server   # the chat's other end
 want postgresql has_postgresql              # that of the database page
 want chromium command -v chromium           # a browser, and what drives it
@@ -75,3 +81,4 @@ as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y \
     --no-install-recommends $missing
 stop_service redis-server
 stop_service postgresql
+stop_service nginx
