@@ -174,20 +174,6 @@ gl_conn_end(struct gl_conn *conn)
     }
 }
 
-/* Logs what the protocol had to say.  Last of all: the log may run anything,
- * and so may have this very connection closed. */
-static void
-log_explanation(struct gl_engine *e)
-{
-    char text[GL_EXPLANATION_BYTES];
-
-    if (e->explanation[0] != '\0') {
-        memcpy(text, e->explanation, sizeof(text));
-        e->explanation[0] = '\0';
-        gl_log(&e->log, GL_LOG_WARNING, "%s", text);
-    }
-}
-
 /* Answers a request that the engine itself refuses, and ends. */
 static void
 refuse(struct gl_conn *conn, int status, bool head_only)
@@ -208,7 +194,7 @@ refuse(struct gl_conn *conn, int status, bool head_only)
     /* Without memory for it the peer sees a close without an answer. */
     (void)gl_buf_append(&conn->out, answer, n, SIZE_MAX);
     gl_conn_end(conn);
-    log_explanation(e);
+    gl_engine_log_explanation(e);
 }
 
 /* Ends a connection whose bytes are no request. */
@@ -219,7 +205,7 @@ end_without_request(struct gl_conn *conn)
     conn->partial = NULL;
     conn->linger = true;
     gl_conn_end(conn);
-    log_explanation(conn->engine);
+    gl_engine_log_explanation(conn->engine);
 }
 
 /* --- a head becomes a request ----------------------------------------- */
@@ -768,6 +754,12 @@ conn_deadline(struct gl_timer *timer)
     case GL_CONN_CLOSED:
         break;
     }
+}
+
+const char *
+gl_conn_peer_name(const struct gl_conn *conn)
+{
+    return conn->peer.text[0] != '\0' ? conn->peer.text : "a Unix socket";
 }
 
 int

@@ -17,12 +17,6 @@
 
 #include <stdio.h>
 
-static const char *
-peer_of(const struct gl_conn *conn)
-{
-    return conn->peer.text[0] != '\0' ? conn->peer.text : "a Unix socket";
-}
-
 static void
 explain_speech(struct gl_conn *conn, const char *bytes)
 {
@@ -33,7 +27,7 @@ explain_speech(struct gl_conn *conn, const char *bytes)
         conn->engine,
         "%s sent no uwsgi packet but \"%s\": if it speaks HTTP, "
         "give it an --http-socket",
-        peer_of(conn), shown);
+        gl_conn_peer_name(conn), shown);
 }
 
 /* What the log says of a packet that its text does not already tell. */
@@ -67,7 +61,7 @@ explain(struct gl_conn *conn, enum gl_packet_result result,
         const struct gl_head *head, const char *bytes)
 {
     struct gl_engine *e = conn->engine;
-    const char *peer = peer_of(conn);
+    const char *peer = gl_conn_peer_name(conn);
 
     switch (result) {
     case GL_PACKET_OTHER_SPEECH:

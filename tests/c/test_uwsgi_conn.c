@@ -15,6 +15,7 @@
 struct heard {
     unsigned lines;
     char line[512];
+    char before[512]; /* the one before it */
 };
 
 static void
@@ -24,6 +25,7 @@ hear(void *arg, enum gl_log_level level, const char *line, size_t n)
 
     CHECK(level == GL_LOG_WARNING && n < sizeof(heard->line));
     heard->lines++;
+    memcpy(heard->before, heard->line, sizeof(heard->before));
     (void)snprintf(heard->line, sizeof(heard->line), "%s", line);
 }
 
@@ -224,6 +226,63 @@ test_refused(void)
     check_refused("\x11\0\0\0", 4, "", "modifier1 17, which is not served");
 }
 
+/* Peers cannot flood the log. */
+static void
+test_many_refused(void)
+{
+    struct rig rig;
+    struct heard heard;
+    struct rig_peer peer;
+
+    check_case("many refused");
+    rig_init(&rig);
+    open_rig(&rig, &heard);
+    for (int i = 0; i < 300; i++) {
+        CHECK(rig_connect(&rig, &peer));
+        peer_send(&peer, "\0\0\0\0", 4);
+        rig_run(&rig);
+        CHECK(peer_got(&peer, "400"));
+        peer_close(&peer);
+    }
+    CHECK(heard.lines >= 50 && heard.lines < 300);
+    while (strstr(heard.line, "no variables") != NULL) {
+        CHECK(rig_connect(&rig, &peer));
+        peer_send(&peer, "\x07\0\0\0", 4);
+        rig_run(&rig);
+        peer_close(&peer);
+    }
+    CHECK(strstr(heard.line, "modifier1 7") != NULL);
+    CHECK(strstr(heard.before, "lines about refused requests were") != NULL);
+    RIG_UNTIL(&rig, rig_is_empty(&rig));
+    rig_close(&rig);
+}
+
+/* The other way round: an HTTP connection says what it would take. */
+static void
+test_packet_to_http(void)
+{
+    struct rig rig;
+    struct heard heard;
+    struct rig_peer peer;
+    char wire[PACKET_BYTES];
+    size_t n = packet_write(wire, 0, GET_VARS);
+
+    check_case("packet to http");
+    rig_init(&rig);
+    open_rig(&rig, &heard);
+    rig.protocol = &gl_protocol_http1;
+    CHECK(rig_connect(&rig, &peer));
+    peer_send(&peer, wire, n);
+    rig_run(&rig);
+    CHECK(peer_got(&peer, "400") && heard.lines == 1);
+    CHECK(strstr(heard.line, "for uwsgi_pass give it a --socket") != NULL);
+    peer_close(&peer);
+    CHECK(rig_connect(&rig, &peer));
+    peer_say(&rig, &peer, "\x01 garbage");
+    CHECK(peer_got(&peer, "400") && heard.lines == 1);
+    end_test(&rig, &peer);
+}
+
 static void
 test_ping(void)
 {
@@ -329,6 +388,8 @@ main(void)
     test_queued();
     test_body_cut_short();
     test_refused();
+    test_many_refused();
+    test_packet_to_http();
     test_ping();
     test_deadlines();
     test_without_memory();

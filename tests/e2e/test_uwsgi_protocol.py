@@ -330,6 +330,12 @@ def test_wrong_packets_of_a_unix_socket(tmp_path: pathlib.Path) -> None:
         s.wait_for("a Unix socket sent no uwsgi packet")
 
 
+def test_a_packet_on_an_http_socket() -> None:
+    with server(APP) as s:
+        assert s.raw(GET).startswith(b"HTTP/1.1 400 ")
+        s.wait_for("for uwsgi_pass give it a --socket")
+
+
 def test_ping(shared: Server) -> None:
     before = shared.err
     assert ask_raw(shared, b"\x64\0\0\0") == b"\x64\0\0\x01"
