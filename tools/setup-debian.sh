@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 # Installs, on Debian, the programs that building and the tests use.  Does
 # nothing where all of them are there; as another user than root it asks
-# sudo.  The tests start their own HAProxy, Redis and PostgreSQL: where the
-# packages start one as a service, it is stopped again, and stays so.
+# sudo.  The tests start their own nginx, HAProxy, Redis and PostgreSQL: where
+# the packages start one as a service, it is stopped again, and stays so.
 
 set -eu
 
@@ -30,6 +30,11 @@ print(sysconfig.get_paths()["include"] + "/Python.h")')
 has_postgresql() {
     command -v postgres && command -v initdb ||
         ls /usr/lib/postgresql/*/bin/postgres
+}
+
+# Where users have no /usr/sbin in their PATH.
+has_nginx() {
+    command -v nginx || test -x /usr/sbin/nginx
 }
 
 # as_root COMMAND...: runs it as root.
@@ -60,6 +65,7 @@ want python3-dev has_headers                # Python.h
 want python3-venv /usr/bin/python3 -c 'import ensurepip, venv'
 want curl command -v curl                   # a client of the tests
 want haproxy command -v haproxy             # a proxy before the server
+want nginx has_nginx                        # the proxy before the server
 want redis-server command -v redis-server   # the chat's other end
 want postgresql has_postgresql              # that of the database page
 want systemd command -v systemd-socket-activate # passes sockets on
@@ -78,3 +84,4 @@ as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y \
 stop_service haproxy
 stop_service redis-server
 stop_service postgresql
+stop_service nginx

@@ -375,7 +375,7 @@ class Engine:
         """Serve the connections of a listening, non-blocking socket.
 
           fd        stays the caller's, and open until drain() or close()
-          protocol  how requests come: 'http'
+          protocol  how requests come: 'http' or 'uwsgi'
           tls       (SSLContext, describe): describe(SSLObject) is called after
                     each handshake, and gives a dict of str for the
                     connection's environs

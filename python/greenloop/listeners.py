@@ -20,7 +20,7 @@ __all__ = ["Listener", "Listeners", "Opener", "open_listeners"]
 class Listener:
     """One listening, non-blocking socket, owned by whoever made it.
 
-    protocol  how requests come: "http"
+    protocol  how requests come: "http" or "uwsgi"
     tls       the context that seals its connections, or None
     """
 
@@ -30,7 +30,7 @@ class Listener:
 
     @property
     def name(self) -> str:
-        """Where it is: http://host:port, unix:/path."""
+        """Where it is: http://host:port, uwsgi://host:port, unix:/path."""
         scheme = self.protocol if self.tls is None else f"{self.protocol}s"
         return addresses.socket_name(self.sock, scheme)
 
@@ -71,6 +71,10 @@ def open_listeners(settings: Settings) -> Listeners:
         opener = Opener(settings, found)
         for address in settings.http_sockets:
             found.listeners += [Listener(s) for s in opener.open(address)]
+        for address in settings.uwsgi_sockets:
+            found.listeners += [
+                Listener(sock, "uwsgi") for sock in opener.open(address)
+            ]
         for text in settings.https_sockets:
             _add_tls(found, text, settings, opener)
         if not found.listeners:

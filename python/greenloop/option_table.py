@@ -145,6 +145,17 @@ OPTIONS: tuple[Option, ...] = (
         repeat=True,
     ),
     Option(
+        "socket",
+        LISTENING,
+        Kind.TEXT,
+        "serve the uwsgi protocol on this address, as nginx speaks it with "
+        "uwsgi_pass; may be repeated",
+        aliases=("uwsgi-socket", "s"),
+        metavar="ADDR",
+        field="uwsgi_sockets",
+        repeat=True,
+    ),
+    Option(
         "trusted-proxies",
         LISTENING,
         Kind.TEXT,
@@ -680,11 +691,6 @@ REFUSALS: tuple[Refusal, ...] = (
         ("ini", "yaml", "yml", "json", "xml", "config", "x", "y", "j"),
         "is not available yet: configuration files cannot be read so far; "
         "give the options on the command line.",
-    ),
-    Refusal(
-        ("socket", "uwsgi-socket", "s"),
-        "is not available yet: Greenloop does not speak the uwsgi protocol "
-        "so far; use --http-socket and let the proxy speak HTTP.",
     ),
     Refusal(
         ("fastcgi-socket", "scgi-socket", "raw-socket"),

@@ -45,6 +45,7 @@ class Settings:
     http_sockets: list[str]
     cores: int
     https_sockets: list[str] = dataclasses.field(default_factory=list)
+    uwsgi_sockets: list[str] = dataclasses.field(default_factory=list)
     sni: list[str] = dataclasses.field(default_factory=list)
     trusted_proxies: list[str] = dataclasses.field(default_factory=list)
     forwarded_headers: list[str] = dataclasses.field(default_factory=list)
@@ -218,10 +219,11 @@ def _as_given(
 
 def _check(settings: Settings) -> None:
     """What no option can see alone."""
-    if (
-        not settings.http_sockets
-        and not settings.https_sockets
-        and not inherited.announced()
+    if not (
+        settings.http_sockets
+        or settings.https_sockets
+        or settings.uwsgi_sockets
+        or inherited.announced()
     ):
         raise UsageError(
             "no address to listen on: give one with --http-socket, "

@@ -195,6 +195,18 @@ refuse(struct gl_conn *conn, int status, bool head_only)
     /* Without memory for it the peer sees a close without an answer. */
     (void)gl_buf_append(&conn->out, answer, n, SIZE_MAX);
     gl_conn_end(conn);
+    gl_engine_log_explanation(e);
+}
+
+/* Ends a connection whose bytes are no request. */
+static void
+end_without_request(struct gl_conn *conn)
+{
+    free(conn->partial);
+    conn->partial = NULL;
+    conn->linger = true;
+    gl_conn_end(conn);
+    gl_engine_log_explanation(conn->engine);
 }
 
 void
@@ -250,6 +262,7 @@ request_of_head(struct gl_conn *conn, struct gl_str bytes,
     req->body_done = !head->chunked && head->content_length == 0;
     req->invite = head->expect_continue && !req->body_done;
     req->head_only = is_head_only(bytes, head);
+    req->may_chunk = head->minor > 0 && conn->protocol->chunks;
     req->peer_keeps = head->keep_alive;
     req->keep_alive = head->keep_alive && conn->protocol->keeps_alive &&
                       e->options.keepalive_timeout_ms > 0 && !e->draining;
@@ -443,6 +456,9 @@ parse(struct gl_conn *conn, struct gl_str bytes, bool in_scratch)
     switch (conn->protocol->intake(conn, head, bytes, &status)) {
     case GL_INTAKE_REFUSE:
         refuse(conn, status, false);
+        return false;
+    case GL_INTAKE_CLOSE:
+        end_without_request(conn);
         return false;
     case GL_INTAKE_REQUEST:
         if (e->options.body_max_bytes > 0 &&
@@ -795,6 +811,12 @@ conn_deadline(struct gl_timer *timer)
     case GL_CONN_CLOSED:
         break;
     }
+}
+
+const char *
+gl_conn_peer_name(const struct gl_conn *conn)
+{
+    return conn->peer.text[0] != '\0' ? conn->peer.text : "a Unix socket";
 }
 
 int

@@ -85,6 +85,8 @@ int gl_conn_new(struct gl_engine *e, int fd, const struct gl_peer *peer,
                 const struct gl_transport *transport,
                 const struct gl_protocol *protocol,
                 const struct gl_listener *listener);
+/* Its far end, for the log (borrowed). */
+const char *gl_conn_peer_name(const struct gl_conn *conn);
 /* Asks for an event when the socket takes bytes again.  0 or -errno. */
 int gl_conn_want_write(struct gl_conn *conn);
 /* Moves the deadline to delay_ms from now; the timer follows lazily.  Without

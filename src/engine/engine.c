@@ -9,6 +9,8 @@
 #include "engine/engine_private.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/timerfd.h>
@@ -18,6 +20,7 @@
  * a thousand sleeping requests come back in waves. */
 #define TIMERS_PER_RUN 16
 #define ACCESS_LOG_DELAY_MS 200 /* a line waits at most this long */
+#define EXPLANATIONS_PER_SECOND 50
 
 const struct gl_budget gl_budget_default = {.events = 512, .ns = 500000};
 
@@ -342,6 +345,52 @@ note_queue_empty(struct gl_engine *e)
         gl_log(&e->log, GL_LOG_WARNING,
                "no request waits for a core any more");
     }
+}
+
+void
+gl_engine_explain(struct gl_engine *e, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(e->explanation, sizeof(e->explanation), format, args);
+    va_end(args);
+}
+
+static bool
+may_explain(struct gl_engine *e)
+{
+    uint64_t second = gl_clock_ms() / 1000;
+
+    if (second != e->explained_second) {
+        e->explained_second = second;
+        e->explained = 0;
+    }
+    return e->explained++ < EXPLANATIONS_PER_SECOND;
+}
+
+void
+gl_engine_log_explanation(struct gl_engine *e)
+{
+    char text[GL_EXPLANATION_BYTES];
+    uint32_t dropped = e->unexplained;
+
+    if (e->explanation[0] == '\0') {
+        return;
+    }
+    memcpy(text, e->explanation, sizeof(text));
+    e->explanation[0] = '\0';
+    if (!may_explain(e)) {
+        e->unexplained++;
+        return;
+    }
+    e->unexplained = 0;
+    if (dropped > 0) {
+        gl_log(&e->log, GL_LOG_WARNING,
+               "%u lines about refused requests were dropped",
+               (unsigned)dropped);
+    }
+    gl_log(&e->log, GL_LOG_WARNING, "%s", text);
 }
 
 /* --- turns ------------------------------------------------------------ */

@@ -12,6 +12,7 @@
 #include "engine/proxy_intake.h"
 
 #define GL_SCRATCH_BYTES 65536
+#define GL_EXPLANATION_BYTES 256
 #define GL_SPARE_REQUESTS 1024 /* freed requests that are kept for reuse */
 
 struct gl_engine {
@@ -55,6 +56,10 @@ struct gl_engine {
     bool draining;
     bool drained; /* ops->drained was called */
     struct gl_head head;            /* of the request being parsed */
+    char explanation[GL_EXPLANATION_BYTES]; /* of its refusal; may be "" */
+    uint64_t explained_second; /* when the last was logged */
+    uint32_t explained;        /* in that second */
+    uint32_t unexplained;      /* dropped since */
     char scratch[GL_SCRATCH_BYTES]; /* received bytes, until used or kept */
 };
 
@@ -62,6 +67,13 @@ struct gl_engine {
 struct gl_request *gl_engine_take_request(struct gl_engine *e);
 /* Takes a request back, its kept head freed. */
 void gl_engine_give_request(struct gl_engine *e, struct gl_request *req);
+/* Leaves a line for the log, of why the request being parsed is refused. */
+void gl_engine_explain(struct gl_engine *e, const char *format, ...)
+    GL_PRINTF(2, 3);
+/* Writes that line, if there is one; but peers cannot flood the log.  To be
+ * called when the connection has been dealt with: the log may run anything,
+ * and so may have this very connection closed. */
+void gl_engine_log_explanation(struct gl_engine *e);
 /* Has the connection continued when the engine settles. */
 void gl_engine_continue_later(struct gl_engine *e, struct gl_conn *conn);
 /* The same from any place: where no turn runs one is made to come. */

@@ -9,8 +9,18 @@
 
 #include "engine/conn.h"
 #include "engine/engine.h"
+#include "engine/engine_private.h"
 #include "proto/http1_head.h"
 #include "proto/http1_write.h"
+
+/* A packet's header, and a variable whose name begins like all of nginx's. */
+static bool
+is_packet(struct gl_str bytes)
+{
+    return bytes.n > 6 && bytes.p[0] == 0 && bytes.p[3] == 0 &&
+           bytes.p[4] > 0 && bytes.p[5] == 0 && bytes.p[6] >= 'A' &&
+           bytes.p[6] <= 'Z';
+}
 
 static enum gl_intake
 http1_intake(struct gl_conn *conn, struct gl_head *head, struct gl_str bytes,
@@ -30,6 +40,12 @@ http1_intake(struct gl_conn *conn, struct gl_head *head, struct gl_str bytes,
     }
     if (result == GL_HEAD_MORE) {
         return GL_INTAKE_MORE;
+    }
+    if (is_packet(bytes)) {
+        gl_engine_explain(conn->engine,
+                          "%s sent a uwsgi packet to an --http-socket: for "
+                          "uwsgi_pass give it a --socket",
+                          gl_conn_peer_name(conn));
     }
     *ret_status = gl_http1_head_status(result);
     return GL_INTAKE_REFUSE;
@@ -58,6 +74,7 @@ http1_body(struct gl_request *req, struct gl_str *in, struct gl_str *data)
 const struct gl_protocol gl_protocol_http1 = {
     .name = "http1",
     .keeps_alive = true,
+    .chunks = true,
     .begin = gl_http1_head_init,
     .intake = http1_intake,
     .body = http1_body,

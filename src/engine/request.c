@@ -499,6 +499,12 @@ gl_request_peer_is_trusted(const struct gl_request *req)
     return req->conn->trusted;
 }
 
+const struct gl_protocol *
+gl_request_protocol(const struct gl_request *req)
+{
+    return req->conn->protocol;
+}
+
 void *
 gl_request_listener_user(const struct gl_request *req)
 {

@@ -22,6 +22,7 @@
 #include <sys/uio.h>
 
 struct gl_conn;
+struct gl_protocol;
 
 /* Embedded in what waits.  Woken once: with 0 (try again), -ECONNRESET (the
  * peer is gone) or -ETIMEDOUT. */
@@ -53,6 +54,7 @@ struct gl_request {
     bool keep_alive; /* the peer's wish and ours; may be cleared */
     bool upgraded;   /* the connection carries another protocol */
     bool slotless;   /* its slot was given back already */
+    bool may_chunk;  /* the peer takes an answer in chunks */
     uint8_t minor;   /* HTTP/1.minor */
 };
 
@@ -99,6 +101,8 @@ bool gl_request_keeps(struct gl_request *req);
 const struct gl_peer *gl_request_peer(const struct gl_request *req);
 /* Whether that is a trusted proxy, whose fields tell of its own client. */
 bool gl_request_peer_is_trusted(const struct gl_request *req);
+/* How the request came (const, static). */
+const struct gl_protocol *gl_request_protocol(const struct gl_request *req);
 /* The `user` of the listener that the connection came through, or NULL. */
 void *gl_request_listener_user(const struct gl_request *req);
 /* Whether gl_request_sendfile() can work here. */

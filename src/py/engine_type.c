@@ -428,6 +428,9 @@ protocol_named(const char *name)
     if (strcmp(name, "http") == 0) {
         return &gl_protocol_http1;
     }
+    if (strcmp(name, "uwsgi") == 0) {
+        return &gl_protocol_uwsgi;
+    }
     PyErr_Format(PyExc_ValueError, "there is no protocol '%s'", name);
     return NULL;
 }
@@ -436,7 +439,7 @@ PyDoc_STRVAR(listen_doc,
 "listen($self, fd, server_name, server_port, protocol, tls=None, /)\n--\n\n"
 "Serve the connections of a listening, non-blocking socket.\n\n"
 "  fd        stays the caller's, and open until drain() or close()\n"
-"  protocol  how requests come: 'http'\n"
+"  protocol  how requests come: 'http' or 'uwsgi'\n"
 "  tls       (SSLContext, describe): describe(SSLObject) is called after\n"
 "            each handshake, and gives a dict of str for the connection's\n"
 "            environs\n"

@@ -10,6 +10,7 @@
 #include "py/trust.h"
 
 #include "base/gl.h"
+#include "engine/protocol.h"
 #include "proto/http1_write.h"
 #include "proto/url.h"
 
@@ -136,8 +137,8 @@ gl_environ_base(struct gl_state *st, const char *scheme,
 
 /* --- the request line ------------------------------------------------- */
 
-static PyObject *
-method_text(struct gl_state *st, struct gl_str method)
+PyObject *
+gl_environ_method(struct gl_state *st, struct gl_str method)
 {
     PyObject *const known[] = {st->s_m_get,    st->s_m_post, st->s_m_head,
                                st->s_m_put,    st->s_m_delete,
@@ -197,7 +198,7 @@ put_request_line(GlExchange *x, PyObject *env)
     const char *bytes = x->req->bytes;
     struct gl_str target = gl_span_str(bytes, head->target);
 
-    x->method = method_text(st, gl_span_str(bytes, head->method));
+    x->method = gl_environ_method(st, gl_span_str(bytes, head->method));
     x->uri = x->method != NULL ? gl_latin1(target) : NULL;
     if (x->uri == NULL ||
         PyDict_SetItem(env, st->s_request_method, x->method) < 0 ||
@@ -247,23 +248,19 @@ key_slot(const char *text, size_t n)
     return (hash ^ (hash >> 16)) % GL_KEY_SLOTS;
 }
 
-/* The key of a field without an id.  A new reference; NULL without an
- * exception for a name that is dropped. */
-static PyObject *
-cached_key(struct gl_state *st, struct gl_str name)
+PyObject *
+gl_environ_key(struct gl_state *st, struct gl_str text)
 {
-    char text[KEY_BYTES + 5];
-    size_t n = key_text(text, name);
     PyObject **slot;
     struct gl_str have;
 
-    if (n == 0) {
-        return NULL;
+    if (text.n > KEY_BYTES + 5) {
+        return gl_latin1(text);
     }
-    slot = &st->key_cache[key_slot(text, n)];
+    slot = &st->key_cache[key_slot(text.p, text.n)];
     if (*slot == NULL || !gl_latin1_view(*slot, &have) ||
-        !gl_str_eq(have, (struct gl_str){text, n})) {
-        PyObject *key = gl_latin1((struct gl_str){text, n});
+        !gl_str_eq(have, text)) {
+        PyObject *key = gl_latin1(text);
 
         if (key == NULL) {
             return NULL;
@@ -271,6 +268,17 @@ cached_key(struct gl_state *st, struct gl_str name)
         Py_XSETREF(*slot, key);
     }
     return Py_NewRef(*slot);
+}
+
+/* The key of a field without an id.  A new reference; NULL without an
+ * exception for a name that is dropped. */
+static PyObject *
+cached_key(struct gl_state *st, struct gl_str name)
+{
+    char text[KEY_BYTES + 5];
+    size_t n = key_text(text, name);
+
+    return n > 0 ? gl_environ_key(st, (struct gl_str){text, n}) : NULL;
 }
 
 static PyObject *
@@ -358,8 +366,8 @@ put_fields(GlExchange *x, PyObject *env)
 
 /* --- the rest --------------------------------------------------------- */
 
-static int
-put_peer(GlExchange *x, PyObject *env)
+int
+gl_environ_put_peer(GlExchange *x, PyObject *env)
 {
     const struct gl_peer *peer = gl_request_peer(x->req);
     char port[20];
@@ -377,12 +385,37 @@ put_peer(GlExchange *x, PyObject *env)
                        port, gl_http1_decimal(port, peer->port)}));
 }
 
+static bool
+is_packet(const GlExchange *x)
+{
+    return gl_request_protocol(x->req) == &gl_protocol_uwsgi;
+}
+
+/* What the request itself says. */
+static int
+put_request(GlExchange *x, PyObject *env)
+{
+    if (is_packet(x)) {
+        return gl_environ_put_packet(x, env);
+    }
+    return gl_tls_put(x->req, env) == 0 && put_request_line(x, env) == 0 &&
+                   gl_environ_put_peer(x, env) == 0 &&
+                   put_fields(x, env) == 0 &&
+                   (!gl_request_peer_is_trusted(x->req) ||
+                    gl_trust_put(x, env) == 0)
+               ? 0
+               : -1;
+}
+
 /* What the access log will want, while the application has not touched it. */
 static void
 note_for_log(GlExchange *x, PyObject *env)
 {
     struct gl_state *st = x->st;
 
+    if (is_packet(x)) {
+        gl_environ_note_packet(x, env);
+    }
     x->vars_bytes = x->req->head->size;
     x->referer = Py_XNewRef(PyDict_GetItemWithError(
         env, st->field_keys[GL_FIELD_REFERER]));
@@ -400,10 +433,7 @@ gl_environ_new(GlExchange *x, PyObject *base, const struct gl_kit *kit)
     if (env == NULL) {
         return NULL;
     }
-    if (gl_tls_put(x->req, env) < 0 || put_request_line(x, env) < 0 ||
-        put_peer(x, env) < 0 ||
-        put_fields(x, env) < 0 ||
-        (gl_request_peer_is_trusted(x->req) && gl_trust_put(x, env) < 0) ||
+    if (put_request(x, env) < 0 ||
         PyDict_SetItem(env, st->s_wsgi_input, kit->input) < 0 ||
         PyDict_SetItem(env, st->s_uwsgi_core, x->core->number) < 0 ||
         PyDict_SetItem(env, st->s_wsgi_disconnected, kit->departed) < 0) {

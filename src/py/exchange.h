@@ -25,8 +25,9 @@ typedef struct {
     struct gl_request *req;  /* borrowed; NULL once the request ended */
     PyObject *method, *uri;  /* strong str; for logs */
     PyObject *environ;       /* borrowed, while the application runs; NULL */
-    PyObject *client; /* strong str: whom a trusted proxy named, or NULL */
     PyObject *referer, *agent; /* strong str or NULL; for the access log */
+    PyObject *client, *user, *protocol; /* the same, where a peer that is not
+                                         * the client itself tells of them */
     PyObject *websocket;     /* strong: what the request became, or NULL */
     char *head;              /* owned: the answer's head so far */
     size_t head_n, head_cap;
@@ -161,6 +162,21 @@ PyObject *gl_environ_base(struct gl_state *st, const char *scheme,
  * reference, or NULL. */
 PyObject *gl_environ_new(GlExchange *x, PyObject *base,
                          const struct gl_kit *kit);
+/* The str of a method; a new reference, or NULL. */
+PyObject *gl_environ_method(struct gl_state *st, struct gl_str method);
+/* The str of an environ key, which is kept for the next request; a new
+ * reference, or NULL. */
+PyObject *gl_environ_key(struct gl_state *st, struct gl_str text);
+/* REMOTE_ADDR and REMOTE_PORT of the connection's far end.  0 or -1. */
+int gl_environ_put_peer(GlExchange *x, PyObject *env);
+
+/* --- environ_uwsgi.c --- */
+
+/* All that a uwsgi packet says of the request; fills x->method and x->uri.
+ * 0 or -1. */
+int gl_environ_put_packet(GlExchange *x, PyObject *env);
+/* What the access log will want of it. */
+void gl_environ_note_packet(GlExchange *x, PyObject *env);
 
 /* --- gateway.c --- */
 

@@ -99,16 +99,38 @@ shift_path(struct gl_state *st, PyObject *env, const struct gl_mount *mount,
 {
     PyObject *rest =
         gl_latin1((struct gl_str){path.p + prefix_n, path.n - prefix_n});
+    PyObject *before = PyDict_GetItemWithError(env, st->s_script_name);
+    PyObject *name = before != NULL
+                         ? PyUnicode_Concat(before, mount->prefix)
+                         : Py_NewRef(mount->prefix);
     int error = -1;
 
-    if (rest != NULL) {
-        error = PyDict_SetItem(env, st->s_script_name, mount->prefix);
+    if (rest != NULL && name != NULL) {
+        error = PyDict_SetItem(env, st->s_script_name, name);
         if (error == 0) {
             error = PyDict_SetItem(env, st->s_path_info, rest);
         }
-        Py_DECREF(rest);
     }
+    Py_XDECREF(name);
+    Py_XDECREF(rest);
     return error;
+}
+
+/* The mount that the SCRIPT_NAME of a proxy names; NULL: none. */
+static struct gl_mount *
+mount_of_script_name(GlEngine *engine, PyObject *env)
+{
+    PyObject *name = PyDict_GetItemWithError(env, engine->st->s_script_name);
+
+    for (size_t i = 0; name != NULL && i < engine->mount_count; i++) {
+        struct gl_mount *mount = &engine->mounts[i];
+
+        if (PyUnicode_GET_LENGTH(mount->prefix) > 0 &&
+            PyUnicode_Compare(mount->prefix, name) == 0) {
+            return mount;
+        }
+    }
+    return NULL;
 }
 
 /* The application for PATH_INFO: a borrowed reference; NULL without an
@@ -117,12 +139,17 @@ static PyObject *
 find_app(GlEngine *engine, PyObject *env)
 {
     struct gl_state *st = engine->st;
+    struct gl_mount *named;
     PyObject *path_info;
     struct gl_str path, prefix;
 
     if (engine->mount_count == 1 &&
         PyUnicode_GET_LENGTH(engine->mounts[0].prefix) == 0) {
         return engine->mounts[0].app;
+    }
+    named = mount_of_script_name(engine, env);
+    if (named != NULL) {
+        return named->app;
     }
     path_info = PyDict_GetItemWithError(env, st->s_path_info);
     if (path_info == NULL || !gl_latin1_view(path_info, &path)) {
@@ -380,13 +407,15 @@ log_access(GlExchange *x, struct gl_access_log *log)
     struct gl_request *req = x->req;
     uint64_t took_ns = gl_clock_ns() - req->started_ns;
     const char *peer = gl_request_peer(req)->text;
+    PyObject *version =
+        req->minor > 0 ? x->st->s_http_11 : x->st->s_http_10;
     const struct gl_access_entry entry = {
         .peer = x->client != NULL ? text_of(x->client)
                                   : (struct gl_str){peer, strlen(peer)},
+        .user = text_of(x->user),
         .method = text_of(x->method),
         .uri = text_of(x->uri),
-        .protocol =
-            text_of(req->minor > 0 ? x->st->s_http_11 : x->st->s_http_10),
+        .protocol = text_of(x->protocol != NULL ? x->protocol : version),
         .referer = text_of(x->referer),
         .user_agent = text_of(x->agent),
         .vars = x->vars,
@@ -442,9 +471,11 @@ finish(GlExchange *x, struct gl_kit *kit)
     x->req = NULL;
     Py_CLEAR(x->method);
     Py_CLEAR(x->uri);
-    Py_CLEAR(x->client);
     Py_CLEAR(x->referer);
     Py_CLEAR(x->agent);
+    Py_CLEAR(x->client);
+    Py_CLEAR(x->user);
+    Py_CLEAR(x->protocol);
     gl_buf_fini(&((GlInput *)kit->input)->ahead);
     if (core->request != NULL) {
         core->request = NULL;

@@ -26,9 +26,11 @@ exchange_dealloc(PyObject *self)
 
     Py_XDECREF(x->method);
     Py_XDECREF(x->uri);
-    Py_XDECREF(x->client);
     Py_XDECREF(x->referer);
     Py_XDECREF(x->agent);
+    Py_XDECREF(x->client);
+    Py_XDECREF(x->user);
+    Py_XDECREF(x->protocol);
     free(x->head);
     type->tp_free(self);
     Py_DECREF(type);

@@ -408,7 +408,7 @@ add_framing(GlExchange *x)
     bool keep;
 
     x->no_body = req->head_only || bodiless;
-    x->chunked = !x->has_length && !x->no_body && req->minor > 0;
+    x->chunked = !x->has_length && !x->no_body && req->may_chunk;
     keep = gl_request_keeps(req) && !x->wants_close &&
            (x->has_length || x->chunked || x->no_body);
     req->keep_alive = keep;

@@ -68,6 +68,7 @@
     X(read, "read")                                       \
     X(remote_addr, "REMOTE_ADDR")                         \
     X(remote_port, "REMOTE_PORT")                         \
+    X(remote_user, "REMOTE_USER")                         \
     X(remove_done_callback, "remove_done_callback")       \
     X(remove_reader, "remove_reader")                     \
     X(remove_writer, "remove_writer")                     \
@@ -95,7 +96,8 @@
     X(wsgi_disconnected, "greenloop.client_disconnected") \
     X(write, "write")                                     \
     X(write_eof, "write_eof")                             \
-    X(wsgi_input, "wsgi.input")
+    X(wsgi_input, "wsgi.input")                           \
+    X(wsgi_url_scheme, "wsgi.url_scheme")
 
 /* Environ keys of fields that have no id are cached by their bytes. */
 #define GL_KEY_SLOTS 256

@@ -48,6 +48,7 @@ __all__ = [
     "Answer",
     "Server",
     "alias",
+    "exchange",
     "parallel",
     "run",
     "server",
@@ -57,7 +58,9 @@ __all__ = [
 PROGRAM = pathlib.Path(sys.prefix) / "bin" / "greenloop"
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0
-LISTENING = re.compile(r"^\S+: listening on (http://\S+|unix:.+)$", re.M)
+LISTENING = re.compile(
+    r"^\S+: listening on ((?:http|uwsgi)://\S+|unix:.+)$", re.M
+)
 READY = re.compile(r"^\S+: ready$", re.M)
 
 T = TypeVar("T")
@@ -221,18 +224,7 @@ class Server:
     ) -> Answer:
         """One request on a connection of its own."""
         with contextlib.closing(self.client(timeout)) as client:
-            begin = time.monotonic()
-            client.request(method, path, body, dict(headers or {}))
-            response = client.getresponse()
-            content = response.read()
-            return Answer(
-                response.status,
-                response.reason,
-                response.headers,
-                content,
-                time.monotonic() - begin,
-                begin,
-            )
+            return exchange(client, method, path, body, headers)
 
     def get(
         self,
@@ -283,6 +275,28 @@ class Server:
         self.process.wait()
         self._out.close()
         self._err.close()
+
+
+def exchange(
+    client: http.client.HTTPConnection,
+    method: str,
+    path: str = "/",
+    body: Any = None,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """One request on a client's connection."""
+    begin = time.monotonic()
+    client.request(method, path, body, dict(headers or {}))
+    response = client.getresponse()
+    content = response.read()
+    return Answer(
+        response.status,
+        response.reason,
+        response.headers,
+        content,
+        time.monotonic() - begin,
+        begin,
+    )
 
 
 def read_to_end(sock: socket.socket) -> bytes:

@@ -1,39 +1,68 @@
 # SPDX-License-Identifier: MIT
-"""Real Redis, PostgreSQL, HAProxy and Chromium for the length of a `with`
-block.
+"""Real Redis, PostgreSQL, nginx, HAProxy and Chromium for the length of a
+`with` block.
 
     with redis_server() as url, server(app, env={"REDIS_URL": url}) as s:
         ...
 
 Each is a process of its own with its data in a temporary folder, both gone
 at the end of the block.  Redis and PostgreSQL listen on sockets in that
-folder, so no test can meet another one's; HAProxy gets sockets that listen
-already, on ports that the system chose.  A test that needs a program
-which is not installed is skipped.
+folder, so no test can meet another one's; nginx gets a free loopback port,
+HAProxy sockets that listen already, on ports that the system chose.  A test
+that needs a program which is not installed is skipped.
 """
 
 import contextlib
+import dataclasses
+import http.client
 import os
 import pathlib
 import pwd
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 import pytest
-from harness import Stream
+from harness import Answer, Stream, exchange
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
-__all__ = ["chromium", "haproxy", "postgresql_server", "redis_server"]
+__all__ = [
+    "Nginx",
+    "chromium",
+    "haproxy",
+    "nginx",
+    "postgresql_server",
+    "redis_server",
+]
 
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
 REDIS_READY = "ready to accept connections"
+NGINX_READY = "using the "
 POSTGRESQL_READY = "database system is ready to accept connections"
+# Around what a test configures: one process, nothing outside of its folder.
+NGINX_FRAME = """
+daemon off;
+master_process off;
+pid nginx.pid;
+error_log stderr notice;
+events {{
+}}
+http {{
+    access_log off;
+    client_body_temp_path temp/body;
+    fastcgi_temp_path temp/fastcgi;
+    proxy_temp_path temp/proxy;
+    scgi_temp_path temp/scgi;
+    uwsgi_temp_path temp/uwsgi;
+{http}
+}}
+"""
 # Root needs the first; the others keep a browser from asking the world.
 CHROMIUM_OPTIONS = (
     "--no-sandbox",
@@ -63,10 +92,11 @@ def fail(name: str, log: str) -> NoReturn:
 
 
 @contextlib.contextmanager
-def running(
-    words: list[str], ready: str, **options: Any
-) -> Iterator["subprocess.Popen[bytes]"]:
-    """A process that has printed `ready`; SIGINT at the end, or worse."""
+def running(words: list[str], ready: str, **options: Any) -> Iterator[Stream]:
+    """A process that has printed `ready`; SIGINT at the end, or worse.
+
+    Gives what it prints.
+    """
     process = subprocess.Popen(
         words,
         stdin=subprocess.DEVNULL,
@@ -79,7 +109,7 @@ def running(
     try:
         if not output.wait_for(lambda text: ready in text, START_SECONDS):
             fail(words[0], output.text)
-        yield process
+        yield output
     finally:
         process.send_signal(signal.SIGINT)
         try:
@@ -146,6 +176,91 @@ def postgresql_server() -> Iterator[str]:
         words += ["-c", "listen_addresses="]
         with running(words, POSTGRESQL_READY, **options):
             yield f"postgresql://test@/postgres?host={folder}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Nginx:
+    """A running nginx; made by nginx()."""
+
+    port: int
+    output: Stream
+
+    @property
+    def log(self) -> str:
+        """Its error log so far."""
+        return self.output.text
+
+    @property
+    def errors(self) -> list[str]:
+        """The lines of the log that tell of failures."""
+        wrong = re.compile(r"\[(error|crit|alert|emerg)\]")
+        return [line for line in self.log.splitlines() if wrong.search(line)]
+
+    def connect(self, timeout: float = 20.0) -> socket.socket:
+        """A connection to it, yours to close."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout)
+
+    def client(self, timeout: float = 20.0) -> http.client.HTTPConnection:
+        """A keep-alive client; `with contextlib.closing(n.client())`."""
+        return http.client.HTTPConnection(
+            "127.0.0.1", self.port, timeout=timeout
+        )
+
+    def request(
+        self,
+        method: str,
+        path: str = "/",
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """One request on a connection of its own."""
+        with contextlib.closing(self.client()) as client:
+            return exchange(client, method, path, body, headers)
+
+    def get(
+        self, path: str = "/", headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        return self.request("GET", path, None, headers)
+
+
+def free_port() -> int:
+    """A loopback port that was free a moment ago."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def nginx_folder(binary: str) -> str:
+    """Where its uwsgi_params and the like are."""
+    done = subprocess.run(
+        [binary, "-V"], stderr=subprocess.PIPE, text=True, timeout=10
+    )
+    found = re.search(r"--conf-path=(\S+)/", done.stderr)
+    return found[1] if found is not None else "/etc/nginx"
+
+
+@contextlib.contextmanager
+def nginx(http: str) -> Iterator[Nginx]:
+    """An nginx with `http` in its http block.
+
+    `listen 80;` there becomes a free loopback port, and files that are
+    included by a name alone are those that came with nginx.
+    """
+    places = pathlib.Path("/usr/sbin"), pathlib.Path("/usr/local/sbin")
+    binary = program("nginx", *places)
+    port = free_port()
+    http = http.replace("listen 80;", f"listen 127.0.0.1:{port};")
+    http = re.sub(
+        r"\binclude (\w+;)", rf"include {nginx_folder(binary)}/\1", http
+    )
+    with tempfile.TemporaryDirectory(prefix="greenloop-nginx-") as folder:
+        (pathlib.Path(folder) / "temp").mkdir()
+        path = pathlib.Path(folder) / "nginx.conf"
+        path.write_text(NGINX_FRAME.format(http=http), "utf-8")
+        words = [binary, "-p", folder, "-c", str(path), "-e", "stderr"]
+        with running(words, NGINX_READY) as output:
+            yield Nginx(port, output)
 
 
 @contextlib.contextmanager

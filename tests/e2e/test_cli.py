@@ -47,7 +47,7 @@ def test_an_unknown_option_names_the_nearest_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "option", ["--master", "--processes", "-p", "--ini", "--socket"]
+    "option", ["--master", "--processes", "-p", "--ini", "--stats"]
 )
 def test_what_is_not_there_yet_is_refused_in_a_sentence(option: str) -> None:
     done = run("--http-socket", ":0", option, "2", "--wsgi-file", "app.py")

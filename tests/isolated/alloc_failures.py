@@ -31,6 +31,7 @@ import logging
 import os
 import re
 import socket
+import struct
 import sys
 import tempfile
 import warnings
@@ -141,6 +142,15 @@ def chunked(body: bytes) -> bytes:
     return b"".join(b"%x\r\n%b\r\n" % (len(p), p) for p in (*pieces, b""))
 
 
+def packet(**variables: str) -> bytes:
+    """A request for /fields as a uwsgi packet, which begins with a NUL."""
+    block = b""
+    for name, value in variables.items():
+        for text in (name, value):
+            block += struct.pack("<H", len(text)) + text.encode()
+    return struct.pack("<BHB", 0, len(block), 0) + block
+
+
 LENGTH = f"Content-Length: {len(BODY)}"
 CHUNKED = "Transfer-Encoding: chunked"
 MANY = [f"X-Many-{n}: {value}" for n in range(12) for value in (n, "again")]
@@ -168,6 +178,19 @@ REQUESTS: dict[str, tuple[list[bytes], int]] = {
     "file": ([head("/file")], 200),
     "memory": ([head("/memory")], 200),
     "error": ([head("/error")], 500),
+    "packet": (
+        [
+            packet(
+                REQUEST_METHOD="GET",
+                PATH_INFO="/fields",
+                SCRIPT_NAME="/a",
+                HTTPS="on",
+                HTTP_X_MANY_7="7, again",
+                **{f"HTTP_X_{n}": "x" * 200 for n in range(20)},
+            )
+        ],
+        200,
+    ),
     "refused": ([b"GET /list HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n"], 400),
 }
 
@@ -249,8 +272,9 @@ class Answer:
 class Client:
     """Speaks HTTP on the loop's own sockets."""
 
-    def __init__(self, port: int, guard: Guard) -> None:
+    def __init__(self, port: int, uwsgi_port: int, guard: Guard) -> None:
         self._address = ("127.0.0.1", port)
+        self._uwsgi_address = ("127.0.0.1", uwsgi_port)
         self._guard = guard
         self._loop = asyncio.get_running_loop()
 
@@ -261,6 +285,8 @@ class Client:
         greenlet, and spawned functions have one: greenlet itself crashes
         where it has no memory for one.
         """
+        packet = pieces[0].startswith(b"\0")
+        address = self._uwsgi_address if packet else self._address
         with socket.socket() as used, socket.socket() as fresh:
             for sock in (used, fresh):
                 sock.setblocking(False)
@@ -270,9 +296,9 @@ class Client:
             assert (answer.status, answer.body) == (200, BODY), answer
             self._guard.arm(nth)
             try:
-                if kept:
+                if kept and not packet:
                     return await self._exchange(used, pieces)
-                await self._loop.sock_connect(fresh, self._address)
+                await self._loop.sock_connect(fresh, address)
                 return await self._exchange(fresh, pieces)
             finally:
                 self._guard.arm(-1)
@@ -424,6 +450,8 @@ async def main(rounds: int, application: Any) -> str:
         body: Iterable[bytes] = application(environ, start_response)
         return body
 
+    uwsgi_socket = socket.create_server(("127.0.0.1", 0))
+    uwsgi_socket.setblocking(False)
     async with await greenloop.start_server(
         guarded,
         "127.0.0.1:0",
@@ -435,7 +463,12 @@ async def main(rounds: int, application: Any) -> str:
         guard = Guard(engine.turn)
         guards.append(guard)
         loop.add_reader(engine.fileno(), guard)
-        client = Client(server.sockets[0].getsockname()[1], guard)
+        engine.listen(uwsgi_socket.fileno(), "a", "80", "uwsgi")
+        client = Client(
+            server.sockets[0].getsockname()[1],
+            uwsgi_socket.getsockname()[1],
+            guard,
+        )
         try:
             await round_of(client)
             await round_of(client)
@@ -444,6 +477,7 @@ async def main(rounds: int, application: Any) -> str:
             failed, grown = await growth(client, server, rounds)
         finally:
             guard.close()
+    uwsgi_socket.close()
     if failed < len(NAMES) or strange:
         return f"{failed} requests failed; the loop heard {strange}"
     return grown

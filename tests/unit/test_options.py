@@ -35,6 +35,11 @@ def test_nothing_but_an_address_gives_the_defaults() -> None:
     ("arguments", "field", "value"),
     [
         (["--http", "[::1]:1"], "http_sockets", [":0", "[::1]:1"]),
+        (
+            ["-s:1", "--uwsgi-socket", "/a/b", "--socket=@c"],
+            "uwsgi_sockets",
+            [":1", "/a/b", "@c"],
+        ),
         (["-l", "7"], "backlog", 7),
         (["--listen=7"], "backlog", 7),
         (["--wsgi-file", "a.py"], "wsgi_file", "a.py"),
@@ -171,6 +176,11 @@ def test_accepted_options_change_nothing(name: str) -> None:
 )
 def test_mistakes_are_named(arguments: list[str], words: str) -> None:
     assert words in fails(*arguments)
+
+
+def test_an_address_of_any_kind_is_enough() -> None:
+    settings = options.parse(options.scan(["--socket", ":1"]))
+    assert (settings.http_sockets, settings.uwsgi_sockets) == ([], [":1"])
 
 
 def test_an_address_is_needed() -> None:
