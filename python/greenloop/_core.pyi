@@ -383,6 +383,21 @@ class Engine:
         protocols.
         """
 
+    def serve_files(
+        self, lists: dict[str, list[tuple[bytes, bytes]]], max_age: int, /
+    ) -> None:
+        """Serve files, without cores.  Once, before listen().
+
+          lists    {name: [(bytes, bytes), ...]}, see docs/static-files.md:
+                   files (path, file), checks (b'', folder), maps (prefix,
+                   folder), indexes (name, b''), safe (folder, b''), skips
+                   (end of a path, b''), types (extension, type), sendfile
+                   (folder, b''); folders are absolute
+          max_age  of Cache-Control, in seconds, or -1 for none
+        Raises ValueError for other names, for a NUL, and for types that are
+        none; RuntimeError the second time.
+        """
+
     def fileno(self) -> int:
         """The descriptor that is readable when turn() has work to do."""
 

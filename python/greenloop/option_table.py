@@ -46,6 +46,7 @@ GROUPS = (
     "Limits",
     "Timeouts",
     "WebSockets",
+    "Static files",
     "Logging",
     "General",
     "Accepted for compatibility",
@@ -57,6 +58,7 @@ GROUPS = (
     LIMITS,
     TIMEOUTS,
     WEBSOCKETS,
+    STATIC,
     LOGGING,
     GENERAL,
     COMPATIBILITY,
@@ -80,6 +82,7 @@ class Option:
     constant  what a flag stores
     choices   the values of a CHOICE
     minimum   the least value of a number that is not the engine's
+    target    what a MAPPING leads to
     engine    names of the engine's options that the value goes to
     """
 
@@ -96,6 +99,7 @@ class Option:
     constant: bool = True
     choices: tuple[str, ...] = ()
     minimum: int = 0
+    target: str = "application"
     engine: tuple[str, ...] = ()
 
     @property
@@ -550,6 +554,95 @@ OPTIONS: tuple[Option, ...] = (
         engine=("websocket_window_bits",),
     ),
     Option(
+        "static-map",
+        STATIC,
+        Kind.MAPPING,
+        "serve what is beneath this prefix from a folder, or one path from "
+        "a file; what is not there is the application's; may be repeated, "
+        "and is tried in this order",
+        metavar="/PREFIX=DIR",
+        field="static_maps",
+        repeat=True,
+        target="folder",
+    ),
+    Option(
+        "static-map2",
+        STATIC,
+        Kind.MAPPING,
+        "the same, from the folder DIR/PREFIX",
+        metavar="/PREFIX=DIR",
+        field="static_maps2",
+        repeat=True,
+        target="folder",
+    ),
+    Option(
+        "check-static",
+        STATIC,
+        Kind.TEXT,
+        "serve every path that names a file in this folder; may be repeated",
+        metavar="DIR",
+        field="check_static",
+        repeat=True,
+    ),
+    Option(
+        "static-index",
+        STATIC,
+        Kind.TEXT,
+        "in a folder, serve the file of this name; may be repeated",
+        metavar="NAME",
+        field="static_indexes",
+        repeat=True,
+    ),
+    Option(
+        "static-safe",
+        STATIC,
+        Kind.TEXT,
+        "follow symbolic links that lead into this folder, too; may be "
+        "repeated",
+        metavar="DIR",
+        field="static_safe",
+        repeat=True,
+    ),
+    Option(
+        "static-skip-ext",
+        STATIC,
+        Kind.TEXT,
+        "leave paths that end like this, say in .py, to the application; "
+        "may be repeated",
+        metavar="END",
+        field="static_skip_ext",
+        repeat=True,
+    ),
+    Option(
+        "static-max-age",
+        STATIC,
+        Kind.INT,
+        "have clients keep files for so long: Cache-Control: max-age",
+        metavar="SECONDS",
+        field="static_max_age",
+    ),
+    Option(
+        "mime-file",
+        STATIC,
+        Kind.TEXT,
+        "add media types from this file, one `type extension ...` a line; "
+        "may be repeated",
+        aliases=("mimefile",),
+        metavar="FILE",
+        field="mime_files",
+        repeat=True,
+    ),
+    Option(
+        "x-sendfile",
+        STATIC,
+        Kind.TEXT,
+        "send the file in this folder that a response's X-Sendfile header "
+        "names, in place of its body; may be repeated",
+        metavar="DIR",
+        field="x_sendfile",
+        repeat=True,
+    ),
+    Option(
         "disable-logging",
         LOGGING,
         Kind.FLAG,
@@ -641,6 +734,18 @@ OPTIONS: tuple[Option, ...] = (
         "implied: no program that is started inherits a descriptor",
     ),
     Option(
+        "static-gzip-all",
+        COMPATIBILITY,
+        Kind.FLAG,
+        "implied: file.gz and file.br are served in place of file",
+    ),
+    Option(
+        "honour-range",
+        COMPATIBILITY,
+        Kind.FLAG,
+        "implied: ranges of static files are served",
+    ),
+    Option(
         "thunder-lock",
         COMPATIBILITY,
         Kind.FLAG,
@@ -719,8 +824,27 @@ REFUSALS: tuple[Refusal, ...] = (
         "is not available yet: start Greenloop as the user it shall run as.",
     ),
     Refusal(
-        ("static-map", "static-map2", "check-static"),
-        "is not available yet: let the proxy or the application serve files.",
+        (
+            "static-expires",
+            "static-expires-mtime",
+            "static-expires-type",
+            "static-expires-type-mtime",
+            "static-expires-filename",
+            "static-expires-regexp",
+            "static-expires-uri",
+            "static-expires-path-info",
+        ),
+        "is not available: --static-max-age is for all files.",
+    ),
+    Refusal(
+        ("static-gzip", "static-gzip-dir", "static-gzip-ext"),
+        "is not needed: file.gz and file.br are looked for beside every "
+        "file; leave it out.",
+    ),
+    Refusal(
+        ("static-cache-paths", "static-cache-paths-name", "offload-threads"),
+        "is not needed: files are sent without a core, and beside all else; "
+        "leave it out.",
     ),
     Refusal(
         ("harakiri", "t"),

@@ -61,6 +61,19 @@ class Settings:
     mounts: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     manage_script_name: bool = False
     legacy_coroutines: bool = False
+    static_maps: list[tuple[str, str]] = dataclasses.field(
+        default_factory=list
+    )
+    static_maps2: list[tuple[str, str]] = dataclasses.field(
+        default_factory=list
+    )
+    check_static: list[str] = dataclasses.field(default_factory=list)
+    static_indexes: list[str] = dataclasses.field(default_factory=list)
+    static_safe: list[str] = dataclasses.field(default_factory=list)
+    static_skip_ext: list[str] = dataclasses.field(default_factory=list)
+    static_max_age: int | None = None
+    mime_files: list[str] = dataclasses.field(default_factory=list)
+    x_sendfile: list[str] = dataclasses.field(default_factory=list)
     graceful_timeout: float = 30.0
     backlog: int = 1024
     socket_mode: int | None = None
@@ -355,7 +368,7 @@ def _mapping(option: Option, text: str) -> tuple[str, str]:
     prefix, equals, target = text.partition("=")
     if not prefix.startswith("/") or not equals or not target:
         raise UsageError(
-            f"{dashed(option.name)} is written /prefix=application, "
-            f"not {text!r}."
+            f"{dashed(option.name)} is written "
+            f"/prefix={option.target}, not {text!r}."
         )
     return prefix.rstrip("/"), target

@@ -49,6 +49,7 @@ class Server:
         report: Report,
         on_interrupt: Callable[[], object],
         graceful_timeout: float,
+        files: tuple[dict[str, list[tuple[bytes, bytes]]], int] | None = None,
         **engine: Any,
     ) -> None:
         self.graceful_timeout = graceful_timeout
@@ -70,6 +71,8 @@ class Server:
             errors=sys.stderr,
             **engine,
         )
+        if files is not None:
+            self._engine.serve_files(*files)
         mounts.mount(loop, self._engine)
 
     async def start(self) -> None:

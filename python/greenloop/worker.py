@@ -23,7 +23,7 @@ import tracemalloc
 from types import FrameType
 from typing import Any
 
-from greenloop import _core, loader, mounts, tls
+from greenloop import _core, loader, mounts, static_files, tls
 from greenloop.compat import asyncio_patch, uwsgi_module
 from greenloop.listeners import Listeners, open_listeners
 from greenloop.notify import Notifier
@@ -82,6 +82,17 @@ def _new_loop(kind: str) -> asyncio.AbstractEventLoop:
         raise loader.LoadError(
             "--loop uvloop needs uvloop: pip install uvloop", exit_status=1
         ) from None
+
+
+def _files(
+    settings: Settings,
+) -> tuple[dict[str, list[tuple[bytes, bytes]]], int] | None:
+    for path in static_files.missing_folders(settings):
+        _say(f"there is no {path} now, from which files are to be served")
+    try:
+        return static_files.configuration(settings)
+    except static_files.TypesError as error:
+        raise loader.LoadError(str(error), exit_status=1) from None
 
 
 def _settle_the_collector(cores: int) -> None:
@@ -156,6 +167,7 @@ class _Worker:
             report=_report,
             on_interrupt=self._stop,
             graceful_timeout=settings.graceful_timeout,
+            files=_files(settings),
             options=settings.engine,
             running_loop_visible=settings.running_loop == "visible",
             manage_script_name=settings.manage_script_name,

@@ -5,6 +5,7 @@
 #include "engine/access_log.h"
 
 #include "base/buf.h"
+#include "base/gl.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -31,6 +32,36 @@ struct gl_access_log {
     time_t second; /* of `stamp` */
     char stamp[64];
 };
+
+struct gl_access_entry *
+gl_access_entry_copy(const struct gl_access_entry *entry)
+{
+    struct gl_access_entry own = *entry, *copy;
+    struct gl_str *const texts[] = {
+        &own.peer,     &own.user,    &own.method,     &own.uri,
+        &own.protocol, &own.referer, &own.user_agent,
+    };
+    size_t n = sizeof(*copy);
+    char *at;
+
+    for (size_t i = 0; i < GL_ARRAY_LEN(texts); i++) {
+        n += texts[i]->n;
+    }
+    copy = malloc(n);
+    if (copy == NULL) {
+        return NULL;
+    }
+    at = (char *)(copy + 1);
+    for (size_t i = 0; i < GL_ARRAY_LEN(texts); i++) {
+        if (texts[i]->n > 0) {
+            memcpy(at, texts[i]->p, texts[i]->n);
+        }
+        texts[i]->p = at;
+        at += texts[i]->n;
+    }
+    *copy = own;
+    return copy;
+}
 
 struct gl_access_log *
 gl_access_log_new(int fd, enum gl_access_format format)

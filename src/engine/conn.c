@@ -323,6 +323,30 @@ keep_head(struct gl_request *req)
     return 0;
 }
 
+/* Whether the owner takes the request without a slot. */
+static bool
+is_answered(struct gl_conn *conn)
+{
+    struct gl_engine *e = conn->engine;
+    struct gl_request *req = conn->request;
+
+    if (e->ops->answer == NULL) {
+        return false;
+    }
+    conn->state = GL_CONN_BUSY;
+    gl_conn_clear_deadline(conn);
+    req->slotless = true;
+    if (!e->ops->answer(e->owner, req)) {
+        req->slotless = false;
+        return false;
+    }
+    e->stats.requests++;
+    if (conn->request == req && (conn->half_closed || conn->reset)) {
+        e->ops->departed(e->owner, req); /* it came with the request */
+    }
+    return true;
+}
+
 static bool
 must_queue(const struct gl_engine *e)
 {
@@ -377,6 +401,9 @@ begin_request(struct gl_conn *conn, struct gl_str bytes,
     if (error < 0) {
         drop_request(conn);
         refuse(conn, 503, head_only);
+        return;
+    }
+    if (is_answered(conn)) {
         return;
     }
     if (queue) {

@@ -32,6 +32,10 @@ struct gl_engine; /* opaque; engine_private.h is for src/engine alone */
 struct gl_request;
 
 struct gl_engine_ops {
+    /* Whether the owner answers the request without a slot, however many are
+     * free: asked for each one first, with its head valid as for start.  If
+     * true it may have ended already.  May be NULL: never. */
+    bool (*answer)(void *owner, struct gl_request *req);
     /* The request has one of the slots: answer it, now or later, and end it
      * with gl_request_finish().  Its head is valid until the first other
      * gl_request_ call or the return, whichever is first. */
@@ -57,7 +61,7 @@ extern const struct gl_budget gl_budget_default;
 
 struct gl_engine_stats {
     uint64_t accepted;   /* connections */
-    uint64_t requests;   /* that got a slot */
+    uint64_t requests;   /* that got a slot, or were answered without */
     uint64_t refused;    /* answered by the engine with a 4xx or 5xx */
     uint64_t queued;     /* that had to wait for a slot */
     uint64_t rejected;   /* connections beyond max_connections */

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/gl.h"
+#include "engine/static.h"
 #include "py/bracket.h"
 #include "py/exchange.h"
 #include "py/spawn.h"
@@ -93,6 +94,14 @@ log_sink(void *arg, enum gl_log_level level, const char *line, size_t n)
 
 /* --- what the engine calls -------------------------------------------- */
 
+static bool
+on_answer(void *owner, struct gl_request *req)
+{
+    GlEngine *self = owner;
+
+    return self->files != NULL && gl_static_try(self->files, req);
+}
+
 static void
 on_start(void *owner, struct gl_request *req)
 {
@@ -158,6 +167,7 @@ on_drained(void *owner)
 }
 
 static const struct gl_engine_ops ops = {
+    .answer = on_answer,
     .start = on_start,
     .departed = on_departed,
     .before_wait = before_wait,
@@ -282,6 +292,7 @@ make_engine(GlEngine *self, PyObject *loop, const struct gl_options *options)
     self->pool.report = self->job_pool.report = pool_report;
     self->pool.owner = self->job_pool.owner = self;
     gl_list_init(&self->jobs);
+    gl_file_answers_init(&self->answers, self->engine);
     if (gl_pool_init(&self->pool, self->st, self->engine, loop) < 0) {
         return -1;
     }
@@ -771,6 +782,7 @@ close_engine(GlEngine *self)
     }
     self->stopping = true;
     gl_websocket_end_all(self);
+    gl_file_answers_end(&self->answers);
     gl_engine_close_unused(self->engine);
     gl_jobs_abandon(self);
     abandoned = gl_pool_fini(&self->job_pool);
@@ -783,6 +795,7 @@ close_engine(GlEngine *self)
     self->engine = NULL;
     gl_access_log_free(self->access_log);
     self->access_log = NULL;
+    gl_engine_free_files(self);
 }
 
 PyDoc_STRVAR(close_doc,
@@ -822,9 +835,11 @@ engine_stats(PyObject *object, PyObject *unused)
     }
     s = gl_engine_stats(self->engine);
     return Py_BuildValue(
-        "{sK sK sK sK sK sK sK sK sI sI sI sI sI sI sK sI}", "accepted",
+        "{sK sK sK sK sK sK sK sK sK sI sI sI sI sI sI sK sI}", "accepted",
         (unsigned long long)s.accepted, "requests",
-        (unsigned long long)s.requests, "refused",
+        (unsigned long long)s.requests, "static",
+        (unsigned long long)(self->files != NULL ? self->files->served : 0),
+        "refused",
         (unsigned long long)s.refused, "queued", (unsigned long long)s.queued,
         "rejected", (unsigned long long)s.rejected, "overflowed",
         (unsigned long long)s.overflowed, "expired",
@@ -904,6 +919,8 @@ static PyMethodDef engine_methods[] = {
     {"mount_select", engine_mount_select, METH_VARARGS, mount_select_doc},
     {"select", (PyCFunction)(void (*)(void))engine_select, METH_FASTCALL,
      select_doc},
+    {"serve_files", gl_engine_serve_files, METH_VARARGS,
+     gl_engine_serve_files_doc},
     {"drain", engine_drain, METH_NOARGS, drain_doc},
     {"throw_exit", engine_throw_exit, METH_O, throw_exit_doc},
     {"end_spawned", engine_end_spawned, METH_NOARGS, end_spawned_doc},

@@ -5,6 +5,7 @@
 #ifndef GL_PY_ENGINE_TYPE_H
 #define GL_PY_ENGINE_TYPE_H
 
+#include "engine/file_answer.h"
 #include "py/core.h"
 #include "py/entrance.h"
 
@@ -41,9 +42,10 @@ typedef struct {
     PyObject *loop_select;  /* strong: the loop's own select, or NULL */
     PyThreadState *waiting; /* while the GIL is released */
     struct gl_list websockets; /* open ones: websocket.c */
+    struct gl_static *files;   /* owned; NULL: none are served */
+    struct gl_file_answers answers; /* under way, without a core */
     uint32_t websocket_count;
     uint64_t exceptions; /* of applications */
-    uint64_t sent_bytes; /* by requests that have ended */
     bool manage_script_name;
     bool cancel_on_disconnect;
     bool stopping;
@@ -63,6 +65,10 @@ void gl_engine_report(GlEngine *self, const char *text);
 void gl_engine_heed_interrupt(GlEngine *self);
 /* Calls on_drained. */
 void gl_engine_tell_drained(GlEngine *self);
+/* The methods of engine_files.c, and what it keeps. */
+PyObject *gl_engine_serve_files(PyObject *self, PyObject *args);
+extern const char gl_engine_serve_files_doc[];
+void gl_engine_free_files(GlEngine *self);
 int gl_engine_type_init(PyObject *module, struct gl_state *st);
 
 /* --- gateway.c --- */

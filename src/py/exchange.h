@@ -34,6 +34,8 @@ typedef struct {
     uint64_t length;         /* Content-Length, if has_length */
     uint64_t body_sent;
     uint64_t since_ns; /* of running without a wait; 0: not looked at yet */
+    char *sendfile; /* owned: the value of X-Sendfile; NULL: none */
+    struct gl_file_answer *rest; /* owned: sent after the application */
     struct gl_uwsgi_request *uwsgi; /* owned by uwsgi_wait.c; NULL: none */
     uint32_t fields;
     uint32_t vars, vars_bytes;
@@ -43,6 +45,7 @@ typedef struct {
     bool head_sent;  /* at least tried to */
     bool has_length, has_date, has_server;
     bool wants_close; /* the application asked for it */
+    bool has_validators; /* an ETag or Last-Modified of its own */
     bool chunked;
     bool no_body; /* HEAD, 204, 304 */
     bool writing;
@@ -105,10 +108,15 @@ int gl_response_start_own(GlExchange *x, int status);
 int gl_response_send(GlExchange *x, const char *bytes, size_t n, bool last);
 /* The same for all items of a list or tuple of bytes. */
 int gl_response_send_sequence(GlExchange *x, PyObject *items);
-/* Sends an open file from its current position to its end, or as much as
- * Content-Length says.  Returns 1; 0 if it is no regular file or cannot be
- * sent this way (nothing was sent); or -1. */
+/* Makes an open file, from its current position to its end or as much as
+ * Content-Length says, the rest of the answer.  Returns 1; 0 if it is no
+ * regular file or cannot be sent this way (nothing was sent); or -1. */
 int gl_response_send_file(GlExchange *x, PyObject *file);
+/* Of such a rest, which x->rest is: sends what a client takes at once, and
+ * leaves NULL if that was all; sends all, parking, 0 or -1; or forgets it. */
+void gl_response_push_rest(GlExchange *x);
+int gl_response_finish_rest(GlExchange *x);
+void gl_response_drop_rest(GlExchange *x);
 
 /* Sends bytes as they are, for an application that writes status line and
  * headers itself: before start_response.  The connection ends with the

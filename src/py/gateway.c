@@ -63,6 +63,7 @@ begin(GlExchange *x, struct gl_core *core)
     x->environ = NULL;
     x->started = x->head_sent = x->has_length = x->has_date = false;
     x->has_server = x->wants_close = x->chunked = x->no_body = false;
+    x->has_validators = false;
     x->fileno_given = x->slept = x->upgraded = false;
 }
 
@@ -336,6 +337,7 @@ fail(GlExchange *x)
         return;
     }
     if (status == 0 || x->head_sent) {
+        gl_response_drop_rest(x);
         x->req->keep_alive = false; /* the client sees that it's cut */
         return;
     }
@@ -401,8 +403,9 @@ body_that_left(const GlExchange *x)
     return sent < x->body_sent ? sent : x->body_sent;
 }
 
+/* With `rest`, the file answer writes the line when the rest has left. */
 static GL_OFF_STACK void
-log_access(GlExchange *x, struct gl_access_log *log)
+log_access(GlExchange *x, struct gl_access_log *log, bool rest)
 {
     struct gl_request *req = x->req;
     uint64_t took_ns = gl_clock_ns() - req->started_ns;
@@ -429,18 +432,40 @@ log_access(GlExchange *x, struct gl_access_log *log)
         .status = x->status,
     };
 
+    if (rest) {
+        gl_file_answer_log(x->rest, gl_access_entry_copy(&entry));
+        return;
+    }
     gl_access_log_add(log, &entry);
     gl_engine_note_access(x->core->pool->engine);
+}
+
+static void
+log_exchange(GlExchange *x, bool rest)
+{
+    struct gl_access_log *log = gl_engine_access_log(x->core->pool->engine);
+
+    if (log != NULL) {
+        log_access(x, log, rest);
+    }
 }
 
 void
 gl_gateway_log(GlExchange *x)
 {
-    struct gl_access_log *log = gl_engine_access_log(x->core->pool->engine);
+    log_exchange(x, false);
+}
 
-    if (log != NULL) {
-        log_access(x, log);
+/* Ends the request, or leaves it to what sends the rest of its answer. */
+static void
+end_request(struct gl_request *req, struct gl_file_answer *rest, bool whole)
+{
+    if (rest == NULL) {
+        gl_request_finish(req, whole);
+        return;
     }
+    req->user = NULL; /* no core has it any more */
+    gl_file_answer_run(rest, whole);
 }
 
 static void
@@ -448,6 +473,7 @@ finish(GlExchange *x, struct gl_kit *kit)
 {
     struct gl_core *core = x->core;
     struct gl_request *req = x->req;
+    struct gl_file_answer *rest;
     bool whole;
 
     gl_core_end_waits(core); /* a greenlet of the request may wait for it */
@@ -457,7 +483,7 @@ finish(GlExchange *x, struct gl_kit *kit)
             gl_gateway_forget_fd(gl_engine_of_pool(core->pool),
                                  gl_request_fd(req));
         }
-        gl_gateway_log(x);
+        log_exchange(x, x->rest != NULL);
     }
     if (x->websocket != NULL) {
         gl_websocket_finish(x);
@@ -465,8 +491,13 @@ finish(GlExchange *x, struct gl_kit *kit)
     if (x->uwsgi != NULL) {
         gl_uwsgi_request_free(x);
     }
-    gl_engine_of_pool(core->pool)->sent_bytes +=
-        req != NULL ? req->sent_bytes : 0;
+    if (req != NULL && x->rest == NULL) {
+        gl_engine_of_pool(core->pool)->answers.sent_bytes += req->sent_bytes;
+    }
+    rest = x->rest;
+    x->rest = NULL;
+    free(x->sendfile);
+    x->sendfile = NULL;
     x->core = NULL;
     x->req = NULL;
     Py_CLEAR(x->method);
@@ -479,7 +510,9 @@ finish(GlExchange *x, struct gl_kit *kit)
     gl_buf_fini(&((GlInput *)kit->input)->ahead);
     if (core->request != NULL) {
         core->request = NULL;
-        gl_request_finish(req, whole);
+        end_request(req, rest, whole);
+    } else {
+        gl_file_answer_free(rest);
     }
 }
 
@@ -527,6 +560,8 @@ exchange(GlExchange *x, GlEngine *engine, PyObject *env, struct gl_kit *kit)
     result = PyObject_Vectorcall(app, args, 2, NULL);
     if (result == NULL || respond(x, result) < 0) {
         fail(x);
+    } else if (x->rest != NULL) {
+        gl_response_push_rest(x);
     }
     if (result != NULL) {
         close_result(x, result);

@@ -7,7 +7,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "py/exchange.h"
+#include "py/response.h"
 #include "py/websocket.h"
 
 #include "base/clock.h"
@@ -19,15 +19,11 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define HEAD_FIRST_BYTES 512
 #define HEAD_MAX_BYTES (1 << 20)
 #define JOINED_MAX_BYTES 2048
 #define IOV_ITEMS 64              /* items of a list sent at once */
-#define FILE_PIECE_BYTES (1 << 20)
-#define READ_PIECE_BYTES 65536
 
 /* --- building the head ------------------------------------------------ */
 
@@ -59,8 +55,8 @@ head_room(GlExchange *x, size_t n)
     return x->head + x->head_n;
 }
 
-static int
-head_add(GlExchange *x, const char *bytes, size_t n)
+int
+gl_response_head_add(GlExchange *x, const char *bytes, size_t n)
 {
     char *dst = head_room(x, n);
 
@@ -75,7 +71,7 @@ head_add(GlExchange *x, const char *bytes, size_t n)
 static int
 head_add_text(GlExchange *x, const char *text)
 {
-    return head_add(x, text, strlen(text));
+    return gl_response_head_add(x, text, strlen(text));
 }
 
 static int
@@ -101,7 +97,9 @@ head_reset(GlExchange *x)
     x->fields = 0;
     x->length = 0;
     x->has_length = x->has_date = x->has_server = false;
-    x->wants_close = false;
+    x->wants_close = x->has_validators = false;
+    free(x->sendfile);
+    x->sendfile = NULL;
 }
 
 /* --- checks ----------------------------------------------------------- */
@@ -197,6 +195,8 @@ hop_by_hop(struct gl_str name)
 static int
 add_field(GlExchange *x, struct gl_str name, struct gl_str value)
 {
+    int taken;
+
     x->fields++;
     switch (gl_field_lookup(name)) {
     case GL_FIELD_CONTENT_LENGTH:
@@ -222,6 +222,12 @@ add_field(GlExchange *x, struct gl_str name, struct gl_str value)
         break;
     case GL_FIELD_SERVER:
         x->has_server = true;
+        break;
+    case GL_FIELD_UNKNOWN:
+        taken = gl_sendfile_take_field(x, name, value);
+        if (taken != 0) {
+            return taken < 0 ? -1 : 0;
+        }
         break;
     default:
         break;
@@ -258,7 +264,8 @@ write_head(GlExchange *x, PyObject *status, PyObject *fields)
 
     head_reset(x);
     if (parse_status(x, status, &text) < 0 ||
-        head_add(x, "HTTP/1.1 ", 9) < 0 || head_add(x, text.p, text.n) < 0 ||
+        gl_response_head_add(x, "HTTP/1.1 ", 9) < 0 ||
+        gl_response_head_add(x, text.p, text.n) < 0 ||
         head_add_text(x, text.n == 3 ? " \r\n" : "\r\n") < 0) {
         return -1;
     }
@@ -356,6 +363,17 @@ gl_exchange_check_http(GlExchange *x)
 }
 
 int
+gl_response_check_open(GlExchange *x)
+{
+    if (x->rest != NULL) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "a file is the rest of this response");
+        return -1;
+    }
+    return gl_exchange_check_http(x);
+}
+
+int
 gl_response_upgrade(GlExchange *x, const struct gl_response_field *fields,
                     size_t n)
 {
@@ -425,8 +443,8 @@ add_framing(GlExchange *x)
                            : 0;
 }
 
-static int
-complete_head(GlExchange *x)
+int
+gl_response_complete_head(GlExchange *x)
 {
     struct gl_engine *e = x->core->pool->engine;
 
@@ -444,7 +462,7 @@ complete_head(GlExchange *x)
         (!x->has_server && head_add_text(x, "Server: greenloop\r\n") < 0)) {
         return -1;
     }
-    return head_add(x, "\r\n", 2);
+    return gl_response_head_add(x, "\r\n", 2);
 }
 
 /* --- sending ---------------------------------------------------------- */
@@ -464,19 +482,16 @@ advance(struct iovec **iov, int *count, size_t n)
     }
 }
 
-/* What is sent from now on is dropped. */
-static void
-end_output(GlExchange *x)
+void
+gl_response_end_output(GlExchange *x)
 {
     x->started = x->head_sent = x->no_body = true;
     x->chunked = false;
     x->req->keep_alive = false;
 }
 
-/* Sends all of it, parking while the socket is full.  0 or -1: what follows
- * a part of it would be taken for the rest, so nothing follows. */
-static int
-send_all(GlExchange *x, struct iovec *iov, int count, bool last)
+int
+gl_response_send_all(GlExchange *x, struct iovec *iov, int count, bool last)
 {
     while (count > 0) {
         ssize_t n = gl_request_send(x->req, iov, count, last);
@@ -488,7 +503,7 @@ send_all(GlExchange *x, struct iovec *iov, int count, bool last)
         }
         if (count > 0 && gl_exchange_wait(x, true) < 0) {
             if (x->req != NULL) {
-                end_output(x);
+                gl_response_end_output(x);
             }
             return -1;
         }
@@ -496,9 +511,8 @@ send_all(GlExchange *x, struct iovec *iov, int count, bool last)
     return 0;
 }
 
-/* How many of n more bytes of the body the promised length allows. */
-static uint64_t
-allowed_body(GlExchange *x, uint64_t n)
+uint64_t
+gl_response_allowed(GlExchange *x, uint64_t n)
 {
     if (x->has_length && n > x->length - x->body_sent) {
         n = x->length - x->body_sent;
@@ -514,13 +528,13 @@ allowed_body(GlExchange *x, uint64_t n)
 static size_t
 count_body(GlExchange *x, size_t n)
 {
-    n = (size_t)allowed_body(x, n);
+    n = (size_t)gl_response_allowed(x, n);
     x->body_sent += n;
     return n;
 }
 
-static void
-add_iov(struct iovec *iov, int *count, const char *bytes, size_t n)
+void
+gl_response_add_iov(struct iovec *iov, int *count, const char *bytes, size_t n)
 {
     if (n > 0) {
         iov[*count].iov_base = (void *)(uintptr_t)bytes;
@@ -529,18 +543,20 @@ add_iov(struct iovec *iov, int *count, const char *bytes, size_t n)
     }
 }
 
-/* Puts the head in front, if it was not sent.  0 or -1. */
-static int
-begin_sending(GlExchange *x, struct iovec *iov, int *count)
+int
+gl_response_begin(GlExchange *x, struct iovec *iov, int *count)
 {
     if (x->head_sent) {
         return 0;
     }
-    if (complete_head(x) < 0) {
+    if (x->sendfile != NULL) {
+        return gl_sendfile_begin(x);
+    }
+    if (gl_response_complete_head(x) < 0) {
         return -1;
     }
     x->head_sent = true;
-    add_iov(iov, count, x->head, x->head_n);
+    gl_response_add_iov(iov, count, x->head, x->head_n);
     return 0;
 }
 
@@ -582,7 +598,7 @@ gl_response_send(GlExchange *x, const char *bytes, size_t n, bool last)
             x->has_length = false; /* its length is that of a 200 */
         }
     }
-    if (begin_sending(x, iov, &count) < 0) {
+    if (gl_response_begin(x, iov, &count) < 0) {
         return -1;
     }
     n = x->no_body ? 0 : count_body(x, n);
@@ -590,18 +606,19 @@ gl_response_send(GlExchange *x, const char *bytes, size_t n, bool last)
         n = 0;
     }
     if (x->chunked && n > 0) {
-        add_iov(iov, &count, chunk, gl_http1_chunk_head(chunk, n));
+        gl_response_add_iov(iov, &count, chunk,
+                            gl_http1_chunk_head(chunk, n));
     }
-    add_iov(iov, &count, bytes, n);
+    gl_response_add_iov(iov, &count, bytes, n);
     if (x->chunked) {
         if (last) {
-            add_iov(iov, &count, n > 0 ? "\r\n0\r\n\r\n" : "0\r\n\r\n",
+            gl_response_add_iov(iov, &count, n > 0 ? "\r\n0\r\n\r\n" : "0\r\n\r\n",
                     n > 0 ? 7 : 5);
         } else if (n > 0) {
-            add_iov(iov, &count, "\r\n", 2);
+            gl_response_add_iov(iov, &count, "\r\n", 2);
         }
     }
-    return send_all(x, iov, count, last);
+    return gl_response_send_all(x, iov, count, last);
 }
 
 /* Sum of the items' sizes, or -1 with TypeError for one that isn't bytes. */
@@ -631,16 +648,16 @@ send_items(GlExchange *x, PyObject *items, Py_ssize_t from, Py_ssize_t to)
     struct iovec iov[IOV_ITEMS + 1];
     int count = 0;
 
-    if (begin_sending(x, iov, &count) < 0) {
+    if (gl_response_begin(x, iov, &count) < 0) {
         return -1;
     }
     for (Py_ssize_t i = from; i < to && !x->no_body; i++) {
         PyObject *item = PyTuple_GET_ITEM(items, i);
 
-        add_iov(iov, &count, PyBytes_AS_STRING(item),
+        gl_response_add_iov(iov, &count, PyBytes_AS_STRING(item),
                 count_body(x, (size_t)PyBytes_GET_SIZE(item)));
     }
-    return send_all(x, iov, count, to == PyTuple_GET_SIZE(items));
+    return gl_response_send_all(x, iov, count, to == PyTuple_GET_SIZE(items));
 }
 
 int
@@ -693,211 +710,6 @@ gl_response_send_sequence(GlExchange *x, PyObject *items)
     return error;
 }
 
-/* --- files ------------------------------------------------------------ */
-
-/* Whether read() of the file gives what its descriptor has.  Others may have
- * a fileno() too, such as GzipFile, but change the bytes on their way. */
-static bool
-is_plain_file(struct gl_state *st, PyObject *file)
-{
-    PyObject *type = (PyObject *)Py_TYPE(file), *raw;
-    bool plain;
-
-    if (type != st->buffered_reader && type != st->buffered_random) {
-        return type == st->file_io;
-    }
-    raw = PyObject_GetAttr(file, st->s_raw);
-    plain = raw != NULL && (PyObject *)Py_TYPE(raw) == st->file_io;
-    Py_XDECREF(raw);
-    PyErr_Clear(); /* detached: reading says so */
-    return plain;
-}
-
-/* The descriptor and the rest of a regular file.  Returns 1, or 0 if it is
- * none (no exception), or -1.  A file of no size may be one of /proc, whose
- * content only reading shows. */
-static int
-file_rest(GlExchange *x, PyObject *file, int *ret_fd, off_t *ret_at,
-          uint64_t *ret_size)
-{
-    PyObject *number = gl_call_method(file, x->st->s_fileno), *at = NULL;
-    struct stat info;
-    long long position = -1;
-    int fd = -1;
-
-    if (number != NULL) {
-        fd = PyObject_AsFileDescriptor(number);
-        at = fd >= 0 ? gl_call_method(file, x->st->s_tell) : NULL;
-    }
-    if (at != NULL) {
-        position = PyLong_AsLongLong(at);
-    }
-    Py_XDECREF(number);
-    Py_XDECREF(at);
-    if (PyErr_Occurred()) {
-        if (!PyErr_ExceptionMatches(PyExc_Exception)) {
-            return -1;
-        }
-        PyErr_Clear(); /* no file of the system's: it is read instead */
-        return 0;
-    }
-    if (position < 0 || fstat(fd, &info) < 0 || !S_ISREG(info.st_mode) ||
-        info.st_size == 0) {
-        return 0;
-    }
-    *ret_fd = fd;
-    *ret_at = (off_t)position;
-    *ret_size =
-        info.st_size > position ? (uint64_t)(info.st_size - position) : 0;
-    return 1;
-}
-
-static int
-send_file_bytes(GlExchange *x, int fd, off_t at, uint64_t size)
-{
-    while (size > 0) {
-        size_t piece = size < FILE_PIECE_BYTES ? (size_t)size
-                                               : FILE_PIECE_BYTES;
-        ssize_t n = gl_request_sendfile(x->req, fd, &at, piece);
-
-        if (n == 0) {
-            return 0; /* it shrank: the missing bytes close the connection */
-        }
-        if (n == -EAGAIN) {
-            if (gl_exchange_wait(x, true) < 0) {
-                return -1;
-            }
-            continue;
-        }
-        if (n < 0 && n != -ECONNRESET) {
-            gl_raise_errno((int)n, "cannot send the file");
-            return -1;
-        }
-        if (n < 0) {
-            return gl_exchange_fail(x, (int)n);
-        }
-        size -= (uint64_t)n;
-        x->body_sent += (uint64_t)n;
-        if (gl_exchange_be_fair(x) < 0) {
-            return -1;
-        }
-    }
-    return 0;
-}
-
-int
-gl_response_send_file(GlExchange *x, PyObject *file)
-{
-    struct iovec iov[1];
-    uint64_t size;
-    int count = 0, fd, found;
-    off_t at;
-
-    if (x->head_sent || !gl_request_has_sendfile(x->req) ||
-        !is_plain_file(x->st, file)) {
-        return 0;
-    }
-    found = file_rest(x, file, &fd, &at, &size);
-    if (found <= 0) {
-        return found;
-    }
-    if (!x->has_length && x->started && x->status != 304) {
-        x->has_length = true;
-        x->length = size;
-    }
-    size = x->has_length && x->length < size ? x->length : size;
-    if (begin_sending(x, iov, &count) < 0 ||
-        send_all(x, iov, count, false) < 0 ||
-        (!x->no_body && send_file_bytes(x, fd, at, size) < 0)) {
-        return -1;
-    }
-    return 1;
-}
-
-/* A chunk has said how long it is, and Content-Length may have. */
-static int
-file_ended_early(GlExchange *x)
-{
-    end_output(x);
-    gl_raise_errno(-EIO, "the file became shorter while it was sent");
-    return -1;
-}
-
-static int
-send_whole_range(GlExchange *x, int fd, off_t at, uint64_t size)
-{
-    uint64_t before = x->body_sent;
-
-    if (send_file_bytes(x, fd, at, size) < 0) {
-        if (x->req != NULL) {
-            end_output(x);
-        }
-        return -1;
-    }
-    return x->body_sent - before < size ? file_ended_early(x) : 0;
-}
-
-/* Where the kernel cannot send the file, as through TLS: piece by piece. */
-static int
-send_read_range(GlExchange *x, int fd, off_t at, uint64_t size)
-{
-    char *bytes = malloc(READ_PIECE_BYTES);
-    int error = 0;
-
-    if (bytes == NULL) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    while (size > 0 && error == 0) {
-        ssize_t n = pread(fd, bytes,
-                          size < READ_PIECE_BYTES ? (size_t)size
-                                                  : READ_PIECE_BYTES,
-                          at);
-
-        if (n <= 0) {
-            error = file_ended_early(x);
-            break;
-        }
-        error = gl_response_send(x, bytes, (size_t)n, false);
-        if (error == 0) {
-            error = gl_exchange_be_fair(x);
-        }
-        at += n;
-        size -= (uint64_t)n;
-    }
-    free(bytes);
-    return error;
-}
-
-int
-gl_response_send_range(GlExchange *x, int fd, off_t at, uint64_t size)
-{
-    struct iovec iov[2], end = {(void *)(uintptr_t)"\r\n", 2};
-    char chunk[GL_CHUNK_HEAD_BYTES];
-    int count = 0;
-
-    if (gl_exchange_check_http(x) < 0) {
-        return -1;
-    }
-    if (begin_sending(x, iov, &count) < 0) {
-        return -1;
-    }
-    size = x->no_body ? 0 : allowed_body(x, size);
-    if (!gl_request_has_sendfile(x->req)) {
-        return send_all(x, iov, count, false) < 0
-                   ? -1
-                   : send_read_range(x, fd, at, size);
-    }
-    if (x->chunked && size > 0) {
-        add_iov(iov, &count, chunk, gl_http1_chunk_head(chunk, size));
-    }
-    if (send_all(x, iov, count, false) < 0 ||
-        (size > 0 && send_whole_range(x, fd, at, size) < 0)) {
-        return -1;
-    }
-    return x->chunked && size > 0 ? send_all(x, &end, 1, false) : 0;
-}
-
 /* --- without an answer ------------------------------------------------ */
 
 int
@@ -905,13 +717,13 @@ gl_response_send_raw(GlExchange *x, const char *bytes, size_t n)
 {
     struct iovec iov = {(void *)(uintptr_t)bytes, n};
 
-    if (gl_exchange_check_http(x) < 0) {
+    if (gl_response_check_open(x) < 0) {
         return -1;
     }
     x->started = x->head_sent = true; /* what follows is sent as it is, too */
     x->req->keep_alive = false;
     x->body_sent += n;
-    return send_all(x, &iov, 1, false);
+    return gl_response_send_all(x, &iov, 1, false);
 }
 
 int
@@ -929,12 +741,15 @@ gl_response_disconnect(GlExchange *x)
         }
         PyErr_Clear(); /* it was faster */
     }
+    if (gl_response_finish_rest(x) < 0) {
+        return -1;
+    }
     while ((error = gl_request_shutdown(x->req)) == -EAGAIN) {
         if (gl_exchange_wait(x, true) < 0) {
             return -1;
         }
     }
-    end_output(x); /* a client that has gone already is disconnected, too */
+    gl_response_end_output(x); /* also where the client has gone already */
     x->req->user = NULL; /* its own end is none of the request's concern */
     return 0;
 }

@@ -358,7 +358,7 @@ shown_worker(PyObject *module, GlEngine *engine)
         (unsigned long long)engine->exceptions, "status",
         stats.running > 0 ? "busy" : "idle", "rss", rss, "vsz", vsz,
         "last_spawn", started != NULL ? started : Py_None, "respawn_count",
-        1, "tx", (unsigned long long)engine->sent_bytes, "apps", apps);
+        1, "tx", (unsigned long long)engine->answers.sent_bytes, "apps", apps);
 }
 
 PyDoc_STRVAR(workers_doc,
