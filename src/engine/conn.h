@@ -59,6 +59,8 @@ struct gl_conn {
     bool reset;             /* the connection is broken */
     bool flushing;          /* the deadline is that of conn->out */
     bool linger;            /* after FLUSH comes LINGER, not the end */
+    bool cut;               /* the last answer is not whole: no orderly end
+                             * where the transport knows one */
     struct gl_peer peer;
 };
 

@@ -53,6 +53,7 @@ struct gl_request {
     bool keep_alive; /* the peer's wish and ours; may be cleared */
     bool upgraded;   /* the connection carries another protocol */
     bool slotless;   /* its slot was given back already */
+    bool cut;        /* the answer ended early, and the peer shall see it */
     uint8_t minor;   /* HTTP/1.minor */
 };
 

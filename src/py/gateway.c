@@ -312,6 +312,7 @@ fail(GlExchange *x)
     }
     if (status == 0 || x->head_sent) {
         x->req->keep_alive = false; /* the client sees that it's cut */
+        x->req->cut = x->head_sent && !x->upgraded;
         return;
     }
     if (status != 500) {
@@ -448,6 +449,7 @@ finish(GlExchange *x, struct gl_kit *kit)
     gl_buf_fini(&((GlInput *)kit->input)->ahead);
     if (core->request != NULL) {
         core->request = NULL;
+        req->cut |= !whole;
         gl_request_finish(req, whole);
     }
 }

@@ -60,6 +60,7 @@
     X(m_put, "PUT")                                       \
     X(on, "on")                                           \
     X(path_info, "PATH_INFO")                             \
+    X(pending, "pending")                                 \
     X(query_string, "QUERY_STRING")                       \
     X(raw, "raw")                                         \
     X(read, "read")                                       \
