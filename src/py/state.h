@@ -89,7 +89,6 @@
     X(websocket_version, "HTTP_SEC_WEBSOCKET_VERSION")    \
     X(wsgi_disconnected, "greenloop.client_disconnected") \
     X(write, "write")                                     \
-    X(write_eof, "write_eof")                             \
     X(wsgi_input, "wsgi.input")
 
 /* Environ keys of fields that have no id are cached by their bytes. */

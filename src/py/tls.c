@@ -426,7 +426,7 @@ hang_up(struct gl_conn *conn)
     }
 }
 
-/* Hands n bytes to the SSL object, or tells it of the end.  0 or -ENOMEM. */
+/* Hands bytes to the SSL object.  0 or -ENOMEM. */
 static int
 feed(struct gl_tls_session *s, char *bytes, ssize_t n)
 {
@@ -436,15 +436,11 @@ feed(struct gl_tls_session *s, char *bytes, ssize_t n)
         gl_unraisable(s->tls->wrap);
         return -ENOMEM;
     }
-    if (n == 0) {
-        done = gl_call_method(s->incoming, s->st->s_write_eof);
-    } else {
-        view = PyMemoryView_FromMemory(bytes, n, PyBUF_READ);
-        done = view != NULL ? gl_call_method_one(s->incoming,
-                                                 s->st->s_write, view)
-                            : NULL;
-        Py_XDECREF(view);
-    }
+    view = PyMemoryView_FromMemory(bytes, n, PyBUF_READ);
+    done = view != NULL
+               ? gl_call_method_one(s->incoming, s->st->s_write, view)
+               : NULL;
+    Py_XDECREF(view);
     if (done == NULL) {
         PyErr_Clear();
         return -ENOMEM;
@@ -453,7 +449,9 @@ feed(struct gl_tls_session *s, char *bytes, ssize_t n)
     return 0;
 }
 
-/* Receives once.  Returns what gl_sock_recv does, or another -errno. */
+/* Receives once.  Returns what gl_sock_recv does, or another -errno.  The
+ * SSL object does not hear of the end: without a closing alert before it, it
+ * would say an alert of its own in the middle of our answer. */
 static ssize_t
 receive_sealed(struct gl_conn *conn, struct gl_tls_session *s)
 {
@@ -462,15 +460,14 @@ receive_sealed(struct gl_conn *conn, struct gl_tls_session *s)
     int error;
 
     s->drained = n < (ssize_t)sizeof(bytes);
-    if (n < 0) {
+    if (n <= 0) {
         return n;
     }
-    if (n > 0 && is_plain_http(s, bytes)) {
+    if (is_plain_http(s, bytes)) {
         answer_plain(conn);
         hang_up(conn);
         return -ECONNRESET;
     }
-    s->ended = n == 0;
     s->hungry = false;
     error = feed(s, bytes, n);
     return error < 0 ? error : n;
@@ -493,7 +490,7 @@ failure(struct gl_tls_session *s)
         error = 0;
     } else if (!PyErr_ExceptionMatches(s->tls->error)) {
         gl_unraisable(s->object); /* a callback of the user's failed */
-    } else if (s->facts == NULL && !s->ended) {
+    } else if (s->facts == NULL) {
         gl_tls_note_failure(s);
     }
     PyErr_Clear();
@@ -612,15 +609,12 @@ recv_opened(struct gl_conn *conn, struct gl_tls_session *s, void *dst,
         if (got == -EPIPE) {
             return -ECONNRESET; /* and the session is no more */
         }
-        if (s->ended && got < 0) {
-            return 0; /* cut off without the closing alert */
-        }
         if (got != -EAGAIN) {
             return got;
         }
         got = receive_sealed(conn, s);
-        if (got < 0) {
-            return got;
+        if (got <= 0) {
+            return got; /* 0: cut off without the closing alert */
         }
     }
     return -ECONNRESET;
@@ -644,8 +638,10 @@ tls_recv(struct gl_conn *conn, void *dst, size_t n, bool *ret_drained)
     if (s->inside || (s->facts == NULL && !gl_tls_admit(s))) {
         return -EAGAIN;
     }
+    s->drained = false; /* more may have been announced since */
     got = recv_opened(conn, s, dst, n);
-    /* Without bytes for the caller it does not matter. */
+    /* Without bytes for the caller it does not matter, and the session may
+     * have gone. */
     *ret_drained = got > 0 && s->hungry && s->drained;
     return got;
 }

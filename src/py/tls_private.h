@@ -26,8 +26,7 @@ struct gl_tls_session {
     struct gl_list link;   /* in tls->waiting */
     bool owes;             /* a plain byte in `sealed` is not reported yet */
     bool hungry;           /* it surely has no plain bytes for us */
-    bool drained;          /* the last receiving emptied the socket */
-    bool ended;            /* the socket told of the peer's end */
+    bool drained;          /* this recv() has emptied the socket */
     bool admitted;         /* its turn has come */
     bool inside;           /* Python code of the user's may run */
     bool gone;             /* closed meanwhile */
