@@ -13,7 +13,7 @@ from collections.abc import (
     Coroutine,
     Sequence,
 )
-from ssl import SSLContext, SSLObject
+from ssl import MemoryBIO, SSLObject
 from types import ModuleType
 from typing import Any, ParamSpec, TypeVar, final
 
@@ -368,7 +368,10 @@ class Engine:
         server_name: str,
         server_port: str,
         protocol: str,
-        tls: tuple[SSLContext, Callable[[SSLObject], dict[str, str]]]
+        tls: tuple[
+            Callable[[MemoryBIO, MemoryBIO], SSLObject],
+            Callable[[SSLObject], dict[str, str]],
+        ]
         | None = None,
         /,
     ) -> None:
@@ -376,9 +379,10 @@ class Engine:
 
           fd        stays the caller's, and open until drain() or close()
           protocol  how requests come: 'http' or 'uwsgi'
-          tls       (SSLContext, describe): describe(SSLObject) is called after
-                    each handshake, and gives a dict of str for the
-                    connection's environs
+          tls       (wrap, describe): wrap(incoming, outgoing) gives the
+                    SSLObject of a new connection over two MemoryBIO;
+                    describe(SSLObject) is called after each handshake, and
+                    gives a dict of str for the connection's environs
         Raises OSError if it cannot be watched, ValueError for other
         protocols.
         """

@@ -6,8 +6,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import functools
 import socket
-import ssl
 
 from greenloop import addresses, inherited, tls, unix_sockets
 from greenloop.options import Settings
@@ -21,12 +21,12 @@ class Listener:
     """One listening, non-blocking socket, owned by whoever made it.
 
     protocol  how requests come: "http" or "uwsgi"
-    tls       the context that seals its connections, or None
+    tls       where the contexts that seal its connections come from, or None
     """
 
     sock: socket.socket
     protocol: str = "http"
-    tls: ssl.SSLContext | None = None
+    tls: tls.Source | None = None
 
     @property
     def name(self) -> str:
@@ -44,11 +44,25 @@ class Listeners:
     """
 
     listeners: list[Listener] = dataclasses.field(default_factory=list)
-    contexts: list[tls.Contexts] = dataclasses.field(default_factory=list)
+    sources: list[tls.Source] = dataclasses.field(default_factory=list)
     files: list[unix_sockets.SocketFile] = dataclasses.field(
         default_factory=list
     )
     remarks: list[str] = dataclasses.field(default_factory=list)
+
+    def load_late(self) -> None:
+        """Makes the contexts that come from modules of the user's.
+
+        Raises tls.CertificateError.
+        """
+        _load([source for source in self.sources if source.late])
+
+    def reload(self) -> None:
+        """Reads all certificates again, for handshakes from now on.
+
+        Raises tls.CertificateError, and then all the old ones stay.
+        """
+        _load(self.sources)
 
     def close(self) -> None:
         """Closes the sockets, removes files (--vacuum); harmless when
@@ -58,6 +72,13 @@ class Listeners:
         for file in self.files:
             with contextlib.suppress(OSError):  # not allowed any more
                 file.remove()
+
+
+def _load(sources: list[tls.Source]) -> None:
+    for source in sources:
+        source.prepare()
+    for source in sources:
+        source.commit()
 
 
 def open_listeners(settings: Settings) -> Listeners:
@@ -166,15 +187,18 @@ def _add_tls(
     found: Listeners, text: str, settings: Settings, opener: Opener
 ) -> None:
     """The sockets of one --https-socket."""
+    label = f"--https-socket {text}"
     try:
-        address, certificate = tls.parse_socket(text)
-        names = dict(tls.parse_name(name) for name in settings.sni)
-        contexts = tls.Contexts(certificate, names)
-    except (ValueError, tls.CertificateError) as error:
-        raise tls.CertificateError(
-            getattr(error, "errno", None), f"--https-socket {text}: {error}"
-        ) from None
-    found.contexts.append(contexts)
+        address, plan = tls.plan_of(text, settings)
+    except tls.CertificateError as error:
+        raise tls.CertificateError(f"{label}: {error}") from None
+    if plan is not None:
+        source = tls.Source(plan.context, label)
+        _load([source])
+    else:
+        make = functools.partial(tls.custom, settings.ssl_context or "")
+        source = tls.Source(make, "--ssl-context", late=True)
+    found.sources.append(source)
     found.listeners += [
-        Listener(sock, tls=contexts.main) for sock in opener.open(address)
+        Listener(sock, tls=source) for sock in opener.open(address)
     ]

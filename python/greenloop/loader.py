@@ -32,6 +32,7 @@ from typing import Any
 
 from greenloop.compat import uwsgi_module
 from greenloop.options import Settings
+from greenloop.tls import CertificateError
 
 __all__ = [
     "LoadError",
@@ -69,8 +70,13 @@ class LoadError(Exception):
         self.exit_status = exit_status
 
 
-def load_applications(settings: Settings) -> list[tuple[str, Application]]:
+def load_applications(
+    settings: Settings, before: Callable[[], None] = lambda: None
+) -> list[tuple[str, Application]]:
     """Imports what the settings name; returns (prefix, callable) pairs.
+
+    `before` is called when modules can be imported; it may raise
+    CertificateError, which becomes a LoadError.
 
     The default application, if there is one, comes first with the prefix
     "".  Changes the current directory and the module path as the settings
@@ -78,6 +84,7 @@ def load_applications(settings: Settings) -> list[tuple[str, Application]]:
     import is on standard error by then.
     """
     prepare_paths(settings)
+    _call_before(before)
     if settings.legacy_coroutines:
         from greenloop.compat import legacy_coroutines
 
@@ -106,6 +113,15 @@ def load_applications(settings: Settings) -> list[tuple[str, Application]]:
             "--module package.module:callable."
         )
     return loaded
+
+
+def _call_before(before: Callable[[], None]) -> None:
+    try:
+        before()
+    except CertificateError as error:
+        if error.__cause__ is not None:
+            print_traceback(error.__cause__)
+        raise LoadError(str(error), exit_status=1) from None
 
 
 def prepare_paths(settings: Settings) -> None:

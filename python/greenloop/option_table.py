@@ -130,13 +130,70 @@ OPTIONS: tuple[Option, ...] = (
         "https-socket",
         LISTENING,
         Kind.TEXT,
-        "serve HTTPS on this address with this certificate (PEM files); "
-        "clients may, with !CA must, show one that CA has signed; may be "
-        "repeated",
+        "serve HTTPS on this address, with this certificate (PEM files) or "
+        "that of --certfile; clients may, with !CA must, show one that CA "
+        "has signed; may be repeated",
         aliases=("https",),
-        metavar="ADDR,CERT,KEY[,CIPHERS[,[!]CA]]",
+        metavar="ADDR[,CERT,KEY[,CIPHERS[,[!]CA]]]",
         field="https_sockets",
         repeat=True,
+    ),
+    Option(
+        "certfile",
+        LISTENING,
+        Kind.TEXT,
+        "the certificate of each --https-socket that names none, with its "
+        "chain (PEM)",
+        aliases=("ssl-certfile",),
+        metavar="FILE",
+        field="certfile",
+    ),
+    Option(
+        "keyfile",
+        LISTENING,
+        Kind.TEXT,
+        "its key (PEM); without this option it is in the --certfile",
+        aliases=("ssl-keyfile",),
+        metavar="FILE",
+        field="keyfile",
+    ),
+    Option(
+        "ca-certs",
+        LISTENING,
+        Kind.TEXT,
+        "who signs the certificates of its clients (PEM)",
+        aliases=("ssl-ca-certs",),
+        metavar="FILE",
+        field="ca_certs",
+    ),
+    Option(
+        "client-certificates",
+        LISTENING,
+        Kind.CHOICE,
+        "whether a client must show one that --ca-certs has signed, or may "
+        "have none (default required)",
+        metavar="required|optional",
+        field="client_certificates",
+        choices=("required", "optional"),
+    ),
+    Option(
+        "ciphers",
+        LISTENING,
+        Kind.TEXT,
+        "its ciphers of TLS 1.2, in OpenSSL's words (those of TLS 1.3 are "
+        "fixed)",
+        aliases=("ssl-ciphers",),
+        metavar="LIST",
+        field="ciphers",
+    ),
+    Option(
+        "ssl-context",
+        LISTENING,
+        Kind.TEXT,
+        "in place of --certfile: an ssl.SSLContext of your own, or a "
+        "function that makes one, which SIGHUP calls again",
+        metavar="MODULE:NAME",
+        field="ssl_context",
     ),
     Option(
         "sni",
@@ -144,7 +201,7 @@ OPTIONS: tuple[Option, ...] = (
         Kind.TEXT,
         "a further certificate, for clients that ask for this host name or "
         "for one that *.domain stands for; may be repeated",
-        metavar="NAME CERT,KEY[,CIPHERS[,[!]CA]]",
+        metavar="NAME CERT,KEY",
         field="sni",
         repeat=True,
     ),

@@ -49,6 +49,12 @@ class Settings:
     sni: list[str] = dataclasses.field(default_factory=list)
     trusted_proxies: list[str] = dataclasses.field(default_factory=list)
     forwarded_headers: list[str] = dataclasses.field(default_factory=list)
+    certfile: str | None = None
+    keyfile: str | None = None
+    ca_certs: str | None = None
+    ciphers: str = ""
+    client_certificates: str | None = None
+    ssl_context: str | None = None
     prog: str = "greenloop"
     loop: str = "auto"
     running_loop: str = "hidden"
@@ -255,6 +261,7 @@ def _check(settings: Settings) -> None:
             "of them, and --mount for more."
         )
     _check_proxies(settings)
+    _check_tls(settings)
     prefixes = [prefix for prefix, _target in settings.mounts]
     named = settings.wsgi_file is not None or settings.module is not None
     if named and "" in prefixes:
@@ -291,6 +298,51 @@ def _check_proxies(settings: Settings) -> None:
                     f"{name} needs --trusted-proxies, for example "
                     "--trusted-proxies 127.0.0.1: nobody else is believed."
                 )
+
+
+def _check_tls(settings: Settings) -> None:
+    """Certificates are given whole, once, and to somebody."""
+    bare = [text for text in settings.https_sockets if "," not in text]
+    given = settings.certfile or settings.ssl_context
+    rest = {
+        "--keyfile": settings.keyfile,
+        "--ca-certs": settings.ca_certs,
+        "--ciphers": settings.ciphers,
+        "--client-certificates": settings.client_certificates,
+    }
+    for name, value in rest.items():
+        if value and not settings.certfile:
+            raise UsageError(f"{name} needs --certfile.")
+    if settings.client_certificates and not settings.ca_certs:
+        raise UsageError(
+            "--client-certificates needs --ca-certs: who signs them."
+        )
+    if settings.certfile and settings.ssl_context:
+        raise UsageError(
+            "--certfile and --ssl-context both give the certificate; give "
+            "one of them."
+        )
+    if settings.sni and not settings.https_sockets:
+        raise UsageError("--sni needs an --https-socket.")
+    if settings.ssl_context:
+        if not all(settings.ssl_context.partition(":")):
+            raise UsageError("--ssl-context is written MODULE:NAME.")
+        if settings.sni:
+            raise UsageError(
+                "--sni and --ssl-context do not go together: the context "
+                "chooses by its sni_callback."
+            )
+    if bare and not given:
+        raise UsageError(
+            f"--https-socket {bare[0]} has no certificate: write "
+            "ADDR,CERT,KEY, or give --certfile and --keyfile."
+        )
+    if given and not bare:
+        name = "--certfile" if settings.certfile else "--ssl-context"
+        raise UsageError(
+            f"{name} is for an --https-socket without a certificate of its "
+            "own, and there is none."
+        )
 
 
 def _value(option: Option, text: str | None) -> Any:

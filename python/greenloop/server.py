@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from greenloop import _core, addresses, hooks, mounts, tls
+from greenloop import _core, addresses, hooks, mounts, tls, tls_facts
 from greenloop.compat import asyncio_patch, uwsgi_module
 from greenloop.listeners import Listener
 
@@ -97,7 +97,9 @@ class Server:
                 name,
                 port,
                 listener.protocol,
-                None if listener.tls is None else (listener.tls, tls.describe),
+                None
+                if listener.tls is None
+                else (listener.tls.wrap, tls_facts.describe),
             )
 
     def abandon(self) -> None:
@@ -299,6 +301,7 @@ async def start_server(
         limits["cores"] = cores
     if patch:
         asyncio_patch.install()
+    source = None if ssl is None else _source_of(ssl)
     sockets = _listen(address, backlog)
     try:
         if patch:
@@ -306,7 +309,7 @@ async def start_server(
         server = Server(
             loop,
             [("", app)],
-            [Listener(sock, tls=ssl) for sock in sockets],
+            [Listener(sock, tls=source) for sock in sockets],
             report=_log,
             on_interrupt=lambda: loop.call_soon(_interrupt),
             graceful_timeout=graceful_timeout,
@@ -331,6 +334,16 @@ async def start_server(
 
 def _joined(names: str | Sequence[str]) -> str:
     return names if isinstance(names, str) else ",".join(names)
+
+
+def _source_of(context: ssl_module.SSLContext) -> tls.Source:
+    """The user's own context, which stays."""
+    if context.protocol == ssl_module.PROTOCOL_TLS_CLIENT:
+        raise ValueError("ssl: this context is made for clients")
+    source = tls.Source(lambda: context)
+    source.prepare()
+    source.commit()
+    return source
 
 
 def _listen(

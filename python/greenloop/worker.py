@@ -56,7 +56,7 @@ def run(settings: Settings) -> int:
         asyncio_patch.install()
         sockets = [listener.sock for listener in listeners.listeners]
         uwsgi_module.install(sockets, settings.engine, settings.opt)
-        apps = loader.load_applications(settings)
+        apps = loader.load_applications(settings, listeners.load_late)
         uwsgi_module.run_hook("post_fork_hook", _report)
         _settle_the_collector(settings.cores)
         _settle_the_stacks()
@@ -202,7 +202,7 @@ class _Worker:
             ) from error
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
-        if self._listeners.contexts:
+        if self._listeners.sources:
             signal.signal(signal.SIGHUP, self._on_reload)
         self._server.listen()
 
@@ -215,13 +215,14 @@ class _Worker:
         self._loop.call_soon_threadsafe(self._reload_certificates)
 
     def _reload_certificates(self) -> None:
-        for contexts in self._listeners.contexts:
-            try:
-                contexts.reload()
-            except tls.CertificateError as error:
-                _say(f"{error}; the old certificate stays in use")
-                return
-        _say("certificates read again")
+        try:
+            self._listeners.reload()
+        except tls.CertificateError as error:
+            if error.__cause__ is not None:
+                loader.print_traceback(error.__cause__)
+            _say(f"{error}; the old certificates stay in use")
+        else:
+            _say("certificates read again")
 
     def _stop(self) -> None:
         self._watch_the_end()

@@ -63,6 +63,8 @@ struct gl_conn {
     bool served;            /* it has carried a request */
     bool excess;            /* beyond max_connections: is being rejected */
     bool trusted;           /* what the peer says of its client counts */
+    bool cut;               /* the last answer is not whole: no orderly end
+                             * where the transport knows one */
     struct gl_peer peer;    /* or the client that a PROXY header named */
 };
 

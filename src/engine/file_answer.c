@@ -240,6 +240,7 @@ end(struct gl_file_answer *a, bool whole)
     log_end(a);
     a->all->sent_bytes += req->sent_bytes;
     gl_file_answer_free(a);
+    req->cut |= !whole;
     gl_request_finish(req, keep);
 }
 

@@ -563,6 +563,7 @@ gl_request_finish(struct gl_request *req, bool keep)
     give_slot_back(req);
     gl_conn_clear_deadline(conn);
     conn->flushing = false; /* what ends the connection has its own time */
+    conn->cut = req->cut;
     keep = keep && req->keep_alive && !conn->reset;
     if (keep && !req->body_done) {
         conn->state = GL_CONN_DISCARD; /* which needs the request */

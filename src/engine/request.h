@@ -55,6 +55,7 @@ struct gl_request {
     bool upgraded;   /* the connection carries another protocol */
     bool slotless;   /* its slot was given back already */
     bool may_chunk;  /* the peer takes an answer in chunks */
+    bool cut;        /* the answer ended early, and the peer shall see it */
     uint8_t minor;   /* HTTP/1.minor */
 };
 

@@ -451,9 +451,10 @@ PyDoc_STRVAR(listen_doc,
 "Serve the connections of a listening, non-blocking socket.\n\n"
 "  fd        stays the caller's, and open until drain() or close()\n"
 "  protocol  how requests come: 'http' or 'uwsgi'\n"
-"  tls       (SSLContext, describe): describe(SSLObject) is called after\n"
-"            each handshake, and gives a dict of str for the connection's\n"
-"            environs\n"
+"  tls       (wrap, describe): wrap(incoming, outgoing) gives the SSLObject\n"
+"            of a new connection over two MemoryBIO; describe(SSLObject) is\n"
+"            called after each handshake, and gives a dict of str for the\n"
+"            connection's environs\n"
 "Raises OSError if it cannot be watched, ValueError for other protocols.");
 
 static PyObject *

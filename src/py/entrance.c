@@ -12,17 +12,17 @@
 static int
 set_tls(struct gl_entrance *entrance, PyObject *tls)
 {
-    PyObject *context, *describe;
+    PyObject *wrap, *describe;
 
     entrance->transport = &gl_transport_plain;
     if (tls == Py_None) {
         return 0;
     }
     entrance->transport = &gl_transport_tls;
-    if (!PyArg_ParseTuple(tls, "OO:tls", &context, &describe)) {
+    if (!PyArg_ParseTuple(tls, "OO:tls", &wrap, &describe)) {
         return -1;
     }
-    return gl_tls_init(&entrance->tls, context, describe);
+    return gl_tls_init(&entrance->tls, wrap, describe);
 }
 
 static int
@@ -72,7 +72,7 @@ gl_entrance_traverse(const struct gl_entrance *entrance, visitproc visit,
                      void *arg)
 {
     Py_VISIT(entrance->environ);
-    Py_VISIT(entrance->tls.context);
+    Py_VISIT(entrance->tls.wrap);
     Py_VISIT(entrance->tls.describe);
     return 0;
 }

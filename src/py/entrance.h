@@ -19,7 +19,7 @@ struct gl_entrance {
 struct gl_entrance_args {
     const char *server_name, *server_port;
     PyObject *errors; /* wsgi.errors */
-    PyObject *tls;    /* None, or a tuple (SSLContext, describe) */
+    PyObject *tls;    /* None, or a tuple (wrap, describe) */
 };
 
 /* A new one (the caller's), or NULL with an exception. */

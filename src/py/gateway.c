@@ -339,6 +339,7 @@ fail(GlExchange *x)
     if (status == 0 || x->head_sent) {
         gl_response_drop_rest(x);
         x->req->keep_alive = false; /* the client sees that it's cut */
+        x->req->cut = x->head_sent && !x->upgraded;
         return;
     }
     if (status != 500) {
@@ -510,6 +511,7 @@ finish(GlExchange *x, struct gl_kit *kit)
     gl_buf_fini(&((GlInput *)kit->input)->ahead);
     if (core->request != NULL) {
         core->request = NULL;
+        req->cut |= !whole;
         end_request(req, rest, whole);
     } else {
         gl_file_answer_free(rest);

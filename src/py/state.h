@@ -63,6 +63,7 @@
     X(m_put, "PUT")                                       \
     X(on, "on")                                           \
     X(path_info, "PATH_INFO")                             \
+    X(pending, "pending")                                 \
     X(query_string, "QUERY_STRING")                       \
     X(raw, "raw")                                         \
     X(read, "read")                                       \
@@ -86,7 +87,6 @@
     X(tell, "tell")                                       \
     X(throw, "throw")                                     \
     X(unwrap, "unwrap")                                   \
-    X(url_scheme, "wsgi.url_scheme")                      \
     X(uwsgi_core, "uwsgi.core")                           \
     X(uwsgi_ready_fd, "uwsgi.ready_fd")                   \
     X(websocket_extensions, "HTTP_SEC_WEBSOCKET_EXTENSIONS") \

@@ -1,21 +1,23 @@
 /* tls.c - TLS for connections, through the interpreter's ssl module.
  *
- * A record that the socket took only in part is kept sealed, and its plain
- * bytes count as not yet taken: the caller offers the same bytes again when
- * the socket is ready, as for OpenSSL itself, and hears then that they went.
- * So nothing above needs to know that a transport holds bytes.
+ * A record that the socket took only in part is kept sealed.  Its last plain
+ * byte counts as not yet taken: the caller offers it again when the socket
+ * is ready, and hears then that it went.  So nothing above needs to know
+ * that a transport holds bytes, and no byte is held twice.
+ *
+ * What the SSL object says on its own account (a changed key, say) leaves
+ * with the next bytes of ours.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "py/tls.h"
 
-#include "base/buf.h"
+#include "base/clock.h"
 #include "base/gl.h"
 #include "base/sock.h"
-#include "engine/conn.h"
-#include "engine/engine.h"
 #include "proto/http1_write.h"
 #include "py/engine_type.h"
+#include "py/tls_private.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -23,22 +25,17 @@
 
 #define RECORD_BYTES 16384 /* of plain bytes: RFC 8446, section 5.1 */
 #define SEALED_BYTES 17408 /* received at once: a record and its head */
+/* Sealed and sent by one system call.  MemoryBIO never gives memory back, so
+ * it gets one record at a time. */
+#define BATCH_RECORDS 4
+/* Taken by one writev(), so that a fast reader of a big answer leaves turns
+ * to the others. */
+#define TAKEN_MAX_BYTES (16 * RECORD_BYTES)
 /* Receptions for one recv(): a peer that sends records without bytes for us
  * must not keep the others waiting. */
 #define RECEIVES_MAX 64
-
-/* A connection's; made at its first recv(). */
-struct session {
-    const struct gl_tls *tls; /* borrowed from the entrance */
-    struct gl_state *st;      /* borrowed */
-    PyObject *object;         /* strong: ssl.SSLObject */
-    PyObject *incoming;       /* strong: ssl.MemoryBIO */
-    PyObject *outgoing;       /* strong: ssl.MemoryBIO */
-    PyObject *facts;          /* strong dict; NULL before the handshake */
-    struct gl_buf sealed;     /* what the socket has not taken */
-    size_t owed; /* plain bytes in `sealed` that are not reported yet */
-    bool said_goodbye;
-};
+/* Read after a handshake that failed, so that no reset destroys the alert. */
+#define LAST_RECEIVES 4
 
 /* --- a listener's ------------------------------------------------------ */
 
@@ -54,17 +51,20 @@ import_names(struct gl_tls *tls)
     tls->error = PyObject_GetAttrString(ssl, "SSLError");
     tls->want_read = PyObject_GetAttrString(ssl, "SSLWantReadError");
     tls->zero_return = PyObject_GetAttrString(ssl, "SSLZeroReturnError");
+    tls->no_limit = PyLong_FromLong(0);
     Py_DECREF(ssl);
     return tls->memory_bio != NULL && tls->error != NULL &&
-                   tls->want_read != NULL && tls->zero_return != NULL
+                   tls->want_read != NULL && tls->zero_return != NULL &&
+                   tls->no_limit != NULL
                ? 0
                : -1;
 }
 
 int
-gl_tls_init(struct gl_tls *tls, PyObject *context, PyObject *describe)
+gl_tls_init(struct gl_tls *tls, PyObject *wrap, PyObject *describe)
 {
-    tls->context = Py_NewRef(context);
+    gl_list_init(&tls->waiting);
+    tls->wrap = Py_NewRef(wrap);
     tls->describe = Py_NewRef(describe);
     return import_names(tls);
 }
@@ -72,18 +72,19 @@ gl_tls_init(struct gl_tls *tls, PyObject *context, PyObject *describe)
 void
 gl_tls_fini(struct gl_tls *tls)
 {
-    Py_CLEAR(tls->context);
+    Py_CLEAR(tls->wrap);
     Py_CLEAR(tls->describe);
     Py_CLEAR(tls->memory_bio);
     Py_CLEAR(tls->error);
     Py_CLEAR(tls->want_read);
     Py_CLEAR(tls->zero_return);
+    Py_CLEAR(tls->no_limit);
 }
 
 /* --- a connection's ---------------------------------------------------- */
 
 static void
-session_free(struct session *s)
+session_free(struct gl_tls_session *s)
 {
     Py_XDECREF(s->object);
     Py_XDECREF(s->incoming);
@@ -93,53 +94,62 @@ session_free(struct session *s)
     free(s);
 }
 
-/* context.wrap_bio(incoming, outgoing, server_side=True) */
-static PyObject *
-wrap(const struct session *s)
+/* The connection's session; NULL without memory. */
+static struct gl_tls_session *
+session_of(struct gl_conn *conn)
 {
-    PyObject *wrap_bio =
-        PyObject_GetAttrString(s->tls->context, "wrap_bio");
-    PyObject *object = NULL;
+    const struct gl_listener *listener = conn->listener;
+    struct gl_tls_session *s = conn->transport_state;
+    struct gl_entrance *entrance;
 
-    if (wrap_bio != NULL) {
-        PyObject *args[] = {s->incoming, s->outgoing, Py_True};
-
-        object = PyObject_Vectorcall(wrap_bio, args, 3, NULL);
-        Py_DECREF(wrap_bio);
+    if (s != NULL) {
+        return s;
     }
-    return object;
-}
-
-static struct session *
-session_new(struct gl_conn *conn)
-{
-    const struct gl_entrance *entrance = conn->listener->user;
-    struct session *s = calloc(1, sizeof(*s));
-
+    s = calloc(1, sizeof(*s));
     if (s == NULL) {
         return NULL;
     }
+    entrance = listener->user;
     s->tls = &entrance->tls;
     s->st = entrance->st;
+    s->conn = conn;
+    s->hungry = true;
+    conn->transport_state = s;
+    return s;
+}
+
+/* Leaves Python code that may have closed the connection.  Returns whether
+ * it did; the session is freed then. */
+static bool
+is_gone(struct gl_tls_session *s)
+{
+    s->inside = false;
+    if (s->gone) {
+        session_free(s);
+        return true;
+    }
+    return false;
+}
+
+/* Makes the SSL object.  0 or -1 with an exception. */
+static int
+make_object(struct gl_tls_session *s)
+{
     s->incoming = PyObject_CallNoArgs(s->tls->memory_bio);
     s->outgoing = PyObject_CallNoArgs(s->tls->memory_bio);
     if (s->incoming != NULL && s->outgoing != NULL) {
-        s->object = wrap(s);
+        PyObject *args[] = {s->incoming, s->outgoing};
+
+        s->object = PyObject_Vectorcall(s->tls->wrap, args, 2, NULL);
     }
-    if (s->object == NULL) {
-        gl_unraisable(s->tls->context);
-        session_free(s);
-        return NULL;
-    }
-    conn->transport_state = s;
-    return s;
+    return s->object != NULL ? 0 : -1;
 }
 
 /* --- sealed bytes out -------------------------------------------------- */
 
 /* Sends s->sealed on.  0 when it is empty, or -errno. */
 static int
-send_sealed(struct gl_conn *conn, struct session *s)
+send_sealed(struct gl_conn *conn, struct gl_tls_session *s)
 {
     while (gl_buf_len(&s->sealed) > 0) {
         struct iovec iov = {(void *)(uintptr_t)gl_buf_data(&s->sealed),
@@ -154,45 +164,97 @@ send_sealed(struct gl_conn *conn, struct session *s)
     return 0;
 }
 
-/* Sends what the SSL object has produced; what the socket does not take is
- * kept.  0, -EAGAIN with something kept, or another -errno. */
+/* Bytes objects that wait to be sent by one system call. */
+struct batch {
+    PyObject *bytes[BATCH_RECORDS]; /* strong */
+    int count;
+    size_t plain; /* bytes that are sealed in them */
+};
+
+/* Adds what the SSL object has produced.  0 or -ENOMEM. */
 static int
-send_produced(struct gl_conn *conn, struct session *s)
+batch_add(struct batch *batch, struct gl_tls_session *s)
 {
     PyObject *bytes = gl_call_method(s->outgoing, s->st->s_read);
-    struct iovec iov;
-    ssize_t n = 0;
-    int error;
 
     if (bytes == NULL) {
-        gl_unraisable(s->outgoing);
+        PyErr_Clear();
         return -ENOMEM;
     }
-    iov = (struct iovec){PyBytes_AS_STRING(bytes),
-                         (size_t)PyBytes_GET_SIZE(bytes)};
-    if (iov.iov_len > 0 && gl_buf_len(&s->sealed) == 0) {
-        n = gl_sock_writev(conn->watch.fd, &iov, 1);
-        n = n == -EAGAIN ? 0 : n;
-    }
-    error = n < 0 ? (int)n
-                  : gl_buf_append(&s->sealed, (char *)iov.iov_base + n,
-                                  iov.iov_len - (size_t)n, SIZE_MAX);
-    Py_DECREF(bytes);
-    if (error == 0 && gl_buf_len(&s->sealed) > 0) {
-        return -EAGAIN;
-    }
-    return error;
+    assert(PyBytes_Check(bytes) && batch->count < BATCH_RECORDS);
+    batch->bytes[batch->count++] = bytes;
+    return 0;
 }
 
-/* Bytes of the handshake or of an alert: nobody offers them again, so the
- * engine is asked to tell of room for them. */
-static int
-send_own(struct gl_conn *conn, struct session *s)
+static void
+batch_free(struct batch *batch)
 {
-    int error = send_produced(conn, s);
+    for (int i = 0; i < batch->count; i++) {
+        Py_DECREF(batch->bytes[i]);
+    }
+    *batch = (struct batch){0};
+}
 
+/* Keeps what follows the first `sent` bytes.  0 or -ENOMEM. */
+static int
+batch_keep(const struct batch *batch, struct gl_tls_session *s, size_t sent)
+{
+    for (int i = 0; i < batch->count; i++) {
+        size_t n = (size_t)PyBytes_GET_SIZE(batch->bytes[i]);
+        size_t from = sent < n ? sent : n;
+
+        sent -= from;
+        if (gl_buf_append(&s->sealed,
+                          PyBytes_AS_STRING(batch->bytes[i]) + from, n - from,
+                          SIZE_MAX) < 0) {
+            return -ENOMEM;
+        }
+    }
+    return 0;
+}
+
+/* Sends a batch and frees it; what the socket does not take is kept.  0,
+ * -EAGAIN with something kept, or another -errno. */
+static int
+batch_send(struct batch *batch, struct gl_tls_session *s)
+{
+    struct iovec iov[BATCH_RECORDS];
+    size_t total = 0;
+    ssize_t n = -EAGAIN;
+    int error;
+
+    for (int i = 0; i < batch->count; i++) {
+        iov[i].iov_base = PyBytes_AS_STRING(batch->bytes[i]);
+        iov[i].iov_len = (size_t)PyBytes_GET_SIZE(batch->bytes[i]);
+        total += iov[i].iov_len;
+    }
+    if (total == 0) {
+        n = 0;
+    } else if (gl_buf_len(&s->sealed) == 0) {
+        n = gl_sock_writev(s->conn->watch.fd, iov, batch->count);
+    }
+    if (n < 0 && n != -EAGAIN) {
+        error = (int)n;
+    } else {
+        error = batch_keep(batch, s, n > 0 ? (size_t)n : 0);
+    }
+    batch_free(batch);
+    return error == 0 && gl_buf_len(&s->sealed) > 0 ? -EAGAIN : error;
+}
+
+/* Sends what the SSL object has produced, without bytes of ours.  Nobody
+ * offers them again, so the engine is asked to tell of room for the rest. */
+static int
+send_own(struct gl_conn *conn, struct gl_tls_session *s)
+{
+    struct batch batch = {0};
+    int error = batch_add(&batch, s);
+
+    if (error == 0) {
+        error = batch_send(&batch, s);
+    }
     if (error == -EAGAIN) {
-        error = gl_conn_want_write(conn);
+        error = conn->watch.events & EPOLLOUT ? 0 : gl_conn_want_write(conn);
     }
     return error;
 }
@@ -200,35 +262,45 @@ send_own(struct gl_conn *conn, struct session *s)
 static int
 tls_flush(struct gl_conn *conn)
 {
-    struct session *s = conn->transport_state;
+    struct gl_tls_session *s = conn->transport_state;
 
     return s != NULL ? send_sealed(conn, s) : 0;
 }
 
-/* Copies up to RECORD_BYTES of iov, after the first `skip` bytes, to dst. */
-static size_t
-gather(const struct iovec *iov, int count, size_t skip, char *dst)
+/* --- plain bytes out --------------------------------------------------- */
+
+/* Up to RECORD_BYTES of iov, after the first `skip` bytes: in place where
+ * they lie together, else copied to `room`. */
+static struct iovec
+gather(const struct iovec *iov, int count, size_t skip, char *room)
 {
     size_t n = 0;
 
     for (int i = 0; i < count && n < RECORD_BYTES; i++) {
         size_t from = skip < iov[i].iov_len ? skip : iov[i].iov_len;
-        size_t take = iov[i].iov_len - from;
+        size_t left = iov[i].iov_len - from;
+        char *at = (char *)iov[i].iov_base + from;
 
         skip -= from;
-        take = take < RECORD_BYTES - n ? take : RECORD_BYTES - n;
-        memcpy(dst + n, (const char *)iov[i].iov_base + from, take);
-        n += take;
+        if (n == 0 && (left >= RECORD_BYTES || (left > 0 && i == count - 1))) {
+            return (struct iovec){at,
+                                  left < RECORD_BYTES ? left : RECORD_BYTES};
+        }
+        left = left < RECORD_BYTES - n ? left : RECORD_BYTES - n;
+        if (left > 0) {
+            memcpy(room + n, at, left);
+        }
+        n += left;
     }
-    return n;
+    return (struct iovec){room, n};
 }
 
-/* Seals n bytes: one record.  0 or -errno. */
+/* Seals bytes: one record.  0 or -ECONNRESET. */
 static int
-seal(struct session *s, char *plain, size_t n)
+seal(struct gl_tls_session *s, const struct iovec *plain)
 {
-    PyObject *view =
-        PyMemoryView_FromMemory(plain, (Py_ssize_t)n, PyBUF_READ);
+    PyObject *view = PyMemoryView_FromMemory(
+        plain->iov_base, (Py_ssize_t)plain->iov_len, PyBUF_READ);
     PyObject *done =
         view != NULL ? gl_call_method_one(s->object, s->st->s_write, view)
                      : NULL;
@@ -242,68 +314,92 @@ seal(struct session *s, char *plain, size_t n)
     return 0;
 }
 
+/* Seals the next records of iov.  0 or -errno. */
+static int
+seal_batch(struct batch *batch, struct gl_tls_session *s,
+           const struct iovec *iov, int count, size_t taken)
+{
+    char room[RECORD_BYTES];
+    int error = 0;
+
+    while (error == 0 && batch->count < BATCH_RECORDS) {
+        struct iovec plain = gather(iov, count, taken + batch->plain, room);
+
+        if (plain.iov_len == 0) {
+            break;
+        }
+        error = seal(s, &plain);
+        if (error == 0) {
+            error = batch_add(batch, s);
+        }
+        batch->plain += plain.iov_len;
+    }
+    if (error < 0) {
+        batch_free(batch);
+    }
+    return error;
+}
+
+static size_t
+total_bytes(const struct iovec *iov, int count)
+{
+    size_t total = 0;
+
+    for (int i = 0; i < count; i++) {
+        total += iov[i].iov_len;
+    }
+    return total;
+}
+
 static ssize_t
 tls_writev(struct gl_conn *conn, const struct iovec *iov, int count)
 {
-    struct session *s = conn->transport_state;
-    char plain[RECORD_BYTES];
-    size_t taken = 0, n;
+    struct gl_tls_session *s = conn->transport_state;
+    size_t total = total_bytes(iov, count), taken;
     int error;
 
-    if (s == NULL) {
+    if (s == NULL || s->facts == NULL) {
         return -ENOTCONN; /* nothing can be sealed before a handshake */
     }
     error = send_sealed(conn, s);
-    if (error == 0) {
-        taken = s->owed;
-        s->owed = 0;
+    if (error < 0) {
+        return error;
     }
-    while (error == 0 && (n = gather(iov, count, taken, plain)) > 0) {
-        error = seal(s, plain, n);
-        if (error == 0) {
-            error = send_produced(conn, s);
+    taken = s->owes && total > 0 ? 1 : 0;
+    s->owes = false;
+    while (taken < total && taken < TAKEN_MAX_BYTES) {
+        struct batch batch = {0};
+        size_t plain;
+
+        error = seal_batch(&batch, s, iov, count, taken);
+        if (error < 0) {
+            return error;
         }
-        if (error == 0) {
-            taken += n;
-        } else if (error == -EAGAIN) {
-            s->owed = n;
+        plain = batch.plain;
+        error = batch_send(&batch, s);
+        if (error < 0 && error != -EAGAIN) {
+            return error;
+        }
+        taken += plain;
+        if (error == -EAGAIN) {
+            s->owes = true;
+            taken--;
+            return taken > 0 ? (ssize_t)taken : -EAGAIN;
         }
     }
-    return taken > 0 || error == 0 ? (ssize_t)taken : error;
+    return (ssize_t)taken;
 }
 
 /* --- sealed bytes in --------------------------------------------------- */
 
-/* Receives once and hands the bytes to the SSL object.  Returns what
- * gl_sock_recv does. */
-static ssize_t
-receive_sealed(struct gl_conn *conn, struct session *s)
+/* nginx's courtesy: whoever speaks plain HTTP to this port is told so.  What
+ * TLS sends first is no letter. */
+static bool
+is_plain_http(const struct gl_tls_session *s, const char *bytes)
 {
-    char bytes[SEALED_BYTES];
-    ssize_t n = gl_sock_recv(conn->watch.fd, bytes, sizeof(bytes));
-    PyObject *view, *done;
-
-    if (n < 0) {
-        return n;
-    }
-    if (n == 0) {
-        done = gl_call_method(s->incoming, s->st->s_write_eof);
-    } else {
-        view = PyMemoryView_FromMemory(bytes, n, PyBUF_READ);
-        done = view != NULL ? gl_call_method_one(s->incoming,
-                                                 s->st->s_write, view)
-                            : NULL;
-        Py_XDECREF(view);
-    }
-    if (done == NULL) {
-        PyErr_Clear();
-        return -ENOMEM;
-    }
-    Py_DECREF(done);
-    return n;
+    return s->object == NULL && bytes[0] >= 'A' && bytes[0] <= 'Z';
 }
 
-/* nginx's courtesy: whoever speaks plain HTTP to this port is told so. */
 static void
 answer_plain(struct gl_conn *conn)
 {
@@ -315,51 +411,104 @@ answer_plain(struct gl_conn *conn)
     (void)gl_sock_writev(conn->watch.fd, &iov, 1);
 }
 
-/* Whether the exception that is set says that the peer speaks HTTP. */
-static bool
-is_plain_http(void)
+/* Ends our side of a connection that is given up, and takes what has come:
+ * closing with unread bytes sends a reset, before which the peer may not
+ * have read what we said. */
+static void
+hang_up(struct gl_conn *conn)
 {
-    struct gl_exc exc = gl_exc_take();
-    PyObject *reason = PyObject_GetAttrString(exc.value, "reason");
-    bool is = reason != NULL && PyUnicode_Check(reason) &&
-              PyUnicode_CompareWithASCIIString(reason, "HTTP_REQUEST") == 0;
+    char bytes[SEALED_BYTES];
+    int left = LAST_RECEIVES;
 
-    Py_XDECREF(reason);
-    PyErr_Clear();
-    gl_exc_restore(&exc);
-    return is;
+    (void)gl_sock_shutdown_write(conn->watch.fd); /* it may have gone */
+    while (left-- > 0 &&
+           gl_sock_recv(conn->watch.fd, bytes, sizeof(bytes)) > 0) {
+    }
 }
+
+/* Hands bytes to the SSL object.  0 or -ENOMEM. */
+static int
+feed(struct gl_tls_session *s, char *bytes, ssize_t n)
+{
+    PyObject *view, *done;
+
+    if (s->object == NULL && make_object(s) < 0) {
+        gl_unraisable(s->tls->wrap);
+        return -ENOMEM;
+    }
+    view = PyMemoryView_FromMemory(bytes, n, PyBUF_READ);
+    done = view != NULL
+               ? gl_call_method_one(s->incoming, s->st->s_write, view)
+               : NULL;
+    Py_XDECREF(view);
+    if (done == NULL) {
+        PyErr_Clear();
+        return -ENOMEM;
+    }
+    Py_DECREF(done);
+    return 0;
+}
+
+/* Receives once.  Returns what gl_sock_recv does, or another -errno.  The
+ * SSL object does not hear of the end: without a closing alert before it, it
+ * would say an alert of its own in the middle of our answer. */
+static ssize_t
+receive_sealed(struct gl_conn *conn, struct gl_tls_session *s)
+{
+    char bytes[SEALED_BYTES];
+    ssize_t n = gl_sock_recv(conn->watch.fd, bytes, sizeof(bytes));
+    int error;
+
+    s->drained = n < (ssize_t)sizeof(bytes);
+    if (n <= 0) {
+        return n;
+    }
+    if (is_plain_http(s, bytes)) {
+        answer_plain(conn);
+        hang_up(conn);
+        return -ECONNRESET;
+    }
+    s->hungry = false;
+    error = feed(s, bytes, n);
+    return error < 0 ? error : n;
+}
+
+/* --- plain bytes in ---------------------------------------------------- */
 
 /* What a call of the SSL object that failed means: -EAGAIN (it wants more
  * bytes), 0 (the peer ended the stream), or -ECONNRESET.  Clears the
  * exception. */
 static int
-failure(struct gl_conn *conn, struct session *s)
+failure(struct gl_tls_session *s)
 {
     int error = -ECONNRESET;
 
     if (PyErr_ExceptionMatches(s->tls->want_read)) {
+        s->hungry = true;
         error = -EAGAIN;
     } else if (PyErr_ExceptionMatches(s->tls->zero_return)) {
         error = 0;
     } else if (!PyErr_ExceptionMatches(s->tls->error)) {
         gl_unraisable(s->object); /* a callback of the user's failed */
-    } else if (s->facts == NULL && is_plain_http()) {
-        answer_plain(conn);
+    } else if (s->facts == NULL) {
+        gl_tls_note_failure(s);
     }
     PyErr_Clear();
     return error;
 }
 
-/* Goes on with the handshake.  1 when it is over, else as failure(). */
+/* The step of a handshake.  1 when it is over, else as failure(), or -EPIPE
+ * when the session was freed meanwhile. */
 static int
-shake_hands(struct gl_conn *conn, struct session *s)
+shake_once(struct gl_tls_session *s)
 {
-    PyObject *done = gl_call_method(s->object, s->st->s_do_handshake);
+    PyObject *done;
     int error = 1;
 
+    s->inside = true;
+    done = gl_call_method(s->object, s->st->s_do_handshake);
     if (done == NULL) {
-        error = failure(conn, s);
+        error = failure(s);
         error = error == 0 ? -ECONNRESET : error;
     } else {
         Py_DECREF(done);
@@ -369,40 +518,72 @@ shake_hands(struct gl_conn *conn, struct session *s)
             error = -ECONNRESET;
         }
     }
+    return is_gone(s) ? -EPIPE : error;
+}
+
+/* Goes on with the handshake.  As shake_once(). */
+static int
+shake_hands(struct gl_conn *conn, struct gl_tls_session *s)
+{
+    struct gl_tls *tls = s->tls;
+    uint64_t began_ns = gl_clock_ns();
+    int error = shake_once(s);
+
+    gl_tls_spent(tls, began_ns);
+    if (error == -EPIPE) {
+        return error;
+    }
     if (send_own(conn, s) < 0) { /* also the alert that says why not */
         return -ECONNRESET;
+    }
+    if (error == -ECONNRESET) {
+        hang_up(conn);
     }
     return error;
 }
 
-/* Opens up to n bytes.  Returns them, or as failure(). */
-static ssize_t
-open_bytes(struct gl_conn *conn, struct session *s, void *dst, size_t n)
+/* Whether nothing is left in the incoming MemoryBIO. */
+static bool
+is_eaten(struct gl_tls_session *s)
 {
-    PyObject *view, *size, *got = NULL;
-    Py_ssize_t count;
+    PyObject *pending = PyObject_GetAttr(s->incoming, s->st->s_pending);
+    bool eaten = pending != NULL && PyLong_AsLong(pending) == 0;
 
-    view = PyMemoryView_FromMemory(dst, (Py_ssize_t)n, PyBUF_WRITE);
-    size = PyLong_FromSize_t(n);
-    if (view != NULL && size != NULL) {
-        got = PyObject_CallMethodObjArgs(s->object, s->st->s_read, size, view,
-                                         NULL);
-    }
-    Py_XDECREF(view);
-    Py_XDECREF(size);
-    if (got == NULL) {
-        count = failure(conn, s);
-    } else {
-        count = PyLong_AsSsize_t(got);
-        Py_DECREF(got);
-    }
-    /* A key update or a renewed ticket may be due. */
-    return send_own(conn, s) < 0 ? -ECONNRESET : count;
+    Py_XDECREF(pending);
+    PyErr_Clear();
+    return eaten;
 }
 
-/* One step of the session.  Bytes that were opened, or as failure(). */
+/* Opens up to n bytes.  Returns them, or as failure(). */
 static ssize_t
-advance(struct gl_conn *conn, struct session *s, void *dst, size_t n)
+open_bytes(struct gl_conn *conn, struct gl_tls_session *s, void *dst,
+           size_t n)
+{
+    PyObject *view =
+        PyMemoryView_FromMemory(dst, (Py_ssize_t)n, PyBUF_WRITE);
+    PyObject *got = NULL;
+    Py_ssize_t count;
+
+    if (view != NULL) {
+        PyObject *args[] = {s->object, s->tls->no_limit, view};
+
+        got = PyObject_VectorcallMethod(s->st->s_read, args, 3, NULL);
+        Py_DECREF(view);
+    }
+    if (got == NULL) {
+        count = failure(s);
+        /* An alert, or a changed key that the peer asked for. */
+        return send_own(conn, s) < 0 ? -ECONNRESET : count;
+    }
+    count = PyLong_AsSsize_t(got);
+    Py_DECREF(got);
+    s->hungry = count < (Py_ssize_t)n && is_eaten(s);
+    return count;
+}
+
+/* One step of the session.  Bytes that were opened, or as shake_once(). */
+static ssize_t
+advance(struct gl_conn *conn, struct gl_tls_session *s, void *dst, size_t n)
 {
     if (s->facts == NULL) {
         int done = shake_hands(conn, s);
@@ -414,52 +595,80 @@ advance(struct gl_conn *conn, struct session *s, void *dst, size_t n)
     return open_bytes(conn, s, dst, n);
 }
 
+/* Receives and opens until there are plain bytes, or nothing more comes. */
 static ssize_t
-tls_recv(struct gl_conn *conn, void *dst, size_t n, bool *ret_drained)
+recv_opened(struct gl_conn *conn, struct gl_tls_session *s, void *dst,
+            size_t n)
 {
-    struct session *s = conn->transport_state;
-    bool ended = false;
+    for (int i = 0; i < RECEIVES_MAX; i++) {
+        ssize_t got = -EAGAIN;
 
-    *ret_drained = false;
-    if (s == NULL) {
-        s = session_new(conn);
-    }
-    for (int i = 0; s != NULL && i < RECEIVES_MAX; i++) {
-        ssize_t got = advance(conn, s, dst, n);
-
-        if (ended && got < 0) {
-            return 0; /* cut off without the closing alert */
+        if (!s->hungry) {
+            got = advance(conn, s, dst, n);
+        }
+        if (got == -EPIPE) {
+            return -ECONNRESET; /* and the session is no more */
         }
         if (got != -EAGAIN) {
             return got;
         }
         got = receive_sealed(conn, s);
-        if (got < 0) {
-            *ret_drained = got == -EAGAIN;
-            return got;
+        if (got <= 0) {
+            return got; /* 0: cut off without the closing alert */
         }
-        ended = got == 0;
     }
     return -ECONNRESET;
 }
 
+static ssize_t
+tls_recv(struct gl_conn *conn, void *dst, size_t n, bool *ret_drained)
+{
+    struct gl_tls_session *s = session_of(conn);
+    ssize_t got;
+
+    *ret_drained = false;
+    if (s == NULL) {
+        return -ENOMEM;
+    }
+    if (conn->state == GL_CONN_LINGER) { /* thrown away: no need to open it */
+        got = gl_sock_recv(conn->watch.fd, dst, n);
+        *ret_drained = got < (ssize_t)n;
+        return got;
+    }
+    if (s->inside || (s->facts == NULL && !gl_tls_admit(s))) {
+        return -EAGAIN;
+    }
+    s->drained = false; /* more may have been announced since */
+    got = recv_opened(conn, s, dst, n);
+    /* Without bytes for the caller it does not matter, and the session may
+     * have gone. */
+    *ret_drained = got > 0 && s->hungry && s->drained;
+    return got;
+}
+
 /* --- the end ----------------------------------------------------------- */
 
-/* The closing alert, as far as the socket takes it. */
+/* The closing alert, as far as the socket takes it: only after a whole
+ * answer. */
 static void
-say_goodbye(struct gl_conn *conn, struct session *s)
+say_goodbye(struct gl_conn *conn, struct gl_tls_session *s)
 {
     PyObject *done;
 
-    if (s == NULL || s->facts == NULL || s->said_goodbye) {
+    if (s == NULL || s->facts == NULL || s->said_goodbye || conn->cut ||
+        conn->reset) {
         return;
     }
     s->said_goodbye = true;
     done = gl_call_method(s->object, s->st->s_unwrap);
     PyErr_Clear(); /* it wants the peer's alert, for which nobody waits */
     Py_XDECREF(done);
-    if (gl_buf_len(&s->sealed) == 0) {
-        (void)send_produced(conn, s);
+    if (!s->owes) {
+        struct batch batch = {0};
+
+        if (batch_add(&batch, s) == 0) {
+            (void)batch_send(&batch, s); /* the peer may be gone */
+        }
     }
 }
 
@@ -473,15 +682,19 @@ tls_shutdown_write(struct gl_conn *conn)
 static void
 tls_close(struct gl_conn *conn)
 {
-    struct session *s = conn->transport_state;
+    struct gl_tls_session *s = conn->transport_state;
 
-    if (s != NULL) {
-        if (!conn->reset) {
-            say_goodbye(conn, s);
-        }
-        conn->transport_state = NULL;
-        session_free(s);
+    if (s == NULL) {
+        return;
     }
+    gl_tls_forget(s);
+    conn->transport_state = NULL;
+    if (s->inside) {
+        s->gone = true; /* freed where it is in use */
+        return;
+    }
+    say_goodbye(conn, s);
+    session_free(s);
 }
 
 const struct gl_transport gl_transport_tls = {
@@ -497,7 +710,7 @@ const struct gl_transport gl_transport_tls = {
 int
 gl_tls_put(const struct gl_request *req, PyObject *env)
 {
-    const struct session *s = req->conn->transport_state;
+    const struct gl_tls_session *s = req->conn->transport_state;
 
     if (req->conn->transport != &gl_transport_tls || s == NULL) {
         return 0;

@@ -162,7 +162,7 @@ put_client(GlExchange *x, PyObject *env, const struct gl_forwarded *f)
 static int
 put_scheme(struct gl_state *st, PyObject *env, bool https)
 {
-    if (PyDict_SetItem(env, st->s_url_scheme,
+    if (PyDict_SetItem(env, st->s_wsgi_url_scheme,
                        https ? st->s_https : st->s_http) < 0) {
         return -1;
     }

@@ -4,9 +4,6 @@
 import contextlib
 import hashlib
 import http.client
-import pathlib
-import re
-import signal
 import socket
 import ssl
 import subprocess
@@ -14,8 +11,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
-import trustme
-from harness import PROGRAM, Server, parallel, run, server
+from certificates import SECONDS, Authority, ask, connect, https
+from harness import parallel
 
 APP = """
     import hashlib, json, os, greenloop
@@ -43,28 +40,6 @@ APP = """
             yield b"%d " % number
 """
 BIG = bytes(range(256)) * 16384
-SECONDS = 10.0
-
-
-class Authority:
-    """A certificate authority with files of the certificates it signed."""
-
-    def __init__(self, folder: pathlib.Path) -> None:
-        self.folder = folder
-        self.ca = trustme.CA()
-        self.ca_file = str(folder / "ca.pem")
-        self.ca.cert_pem.write_to_path(self.ca_file)
-
-    def sign(self, file: str, *names: str) -> str:
-        """Writes a pair; returns "cert,key"."""
-        made = self.ca.issue_cert(*names, common_name=names[0])
-        cert, key = self.folder / f"{file}.pem", self.folder / f"{file}.key"
-        cert.write_bytes(b"".join(b.bytes() for b in made.cert_chain_pems))
-        made.private_key_pem.write_to_path(str(key))
-        return f"{cert},{key}"
-
-    def client(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=self.ca_file)
 
 
 @pytest.fixture(scope="module")
@@ -72,49 +47,13 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("ca"))
 
 
-def tls_port(s: Server) -> int:
-    s.wait_for("listening on https://")
-    found = re.search(r"listening on https://[^:]+:(\d+)", s.err)
-    assert found is not None
-    return int(found[1])
-
-
-@contextlib.contextmanager
-def https(
-    authority: Authority, extra: str = "", *options: str
-) -> Iterator[tuple[Server, int]]:
-    pair = authority.sign("main", "localhost", "127.0.0.1")
-    address = f"127.0.0.1:0,{pair}{extra}"
-    with server(APP, "--https-socket", address, *options) as s:
-        yield s, tls_port(s)
-
-
 @pytest.fixture(scope="module", params=["asyncio", "uvloop"])
 def port(
     request: pytest.FixtureRequest, authority: Authority
 ) -> Iterator[int]:
     loop = ("--loop", request.param, "--http-headers-timeout", "1")
-    with https(authority, "", *loop) as (_s, port):
+    with https(APP, authority, "", *loop) as (_s, port):
         yield port
-
-
-def connect(
-    port: int, context: ssl.SSLContext, name: str = "localhost"
-) -> ssl.SSLSocket:
-    sock = socket.create_connection(("127.0.0.1", port), timeout=SECONDS)
-    return context.wrap_socket(sock, server_hostname=name)
-
-
-def ask(sock: ssl.SSLSocket, path: str) -> bytes:
-    """One request, whose answer ends the connection."""
-    sock.sendall(
-        b"GET %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
-        % path.encode()
-    )
-    got = b""
-    while piece := sock.recv(65536):
-        got += piece
-    return got
 
 
 @pytest.mark.parametrize(
@@ -225,53 +164,6 @@ def test_a_slow_reader_gets_all(port: int, authority: Authority) -> None:
     assert got.endswith(BIG)
 
 
-def test_a_required_client_certificate(authority: Authority) -> None:
-    extra = f",,!{authority.ca_file}"
-    with https(authority, extra) as (_s, port):
-        with pytest.raises(OSError), connect(port, authority.client()) as no:
-            assert ask(no, "/environ")  # TLS 1.3 tells at the first read
-            raise ConnectionError("nothing came")
-        cert, key = authority.sign("client", "me@example.org").split(",")
-        context = authority.client()
-        context.load_cert_chain(cert, key)
-        with connect(port, context) as sock:
-            body = ask(sock, "/environ").decode()
-    assert '"SSL_CLIENT_VERIFY": "SUCCESS"' in body
-    assert "/CN=me@example.org" in body
-    assert "BEGIN CERTIFICATE" in body
-
-
-def test_an_optional_client_certificate(authority: Authority) -> None:
-    with https(authority, f",,{authority.ca_file}") as (_s, port):
-        with connect(port, authority.client()) as sock:
-            body = ask(sock, "/environ").decode()
-    assert '"SSL_CLIENT_VERIFY": "NONE"' in body
-
-
-def test_names_have_their_certificates(authority: Authority) -> None:
-    one = authority.sign("one", "one.example")
-    star = authority.sign("star", "*.two.example")
-    sni = ("--sni", f"one.example {one}", "--sni", f"*.two.example {star}")
-    with https(authority, "", *sni) as (_s, port):
-        for name in ("localhost", "one.example", "a.two.example"):
-            with connect(port, authority.client(), name) as sock:
-                assert b"0 " in ask(sock, "/pieces")  # the name was checked
-
-
-def test_certificates_are_read_again_on_hup(authority: Authority) -> None:
-    with https(authority) as (s, port):
-        before = ssl.get_server_certificate(("127.0.0.1", port))
-        authority.sign("main", "localhost", "127.0.0.1")
-        s.process.send_signal(signal.SIGHUP)
-        s.wait_for("certificates read again")
-        after = ssl.get_server_certificate(("127.0.0.1", port))
-        (authority.folder / "main.pem").write_text("no certificate")
-        s.process.send_signal(signal.SIGHUP)
-        s.wait_for("the old certificate stays in use")
-        assert ssl.get_server_certificate(("127.0.0.1", port)) == after
-    assert before != after
-
-
 def test_curl_and_openssl_are_served(port: int, authority: Authority) -> None:
     answer = subprocess.run(
         ["curl", "-sS", "--cacert", authority.ca_file, "--data-binary", "@-"]
@@ -282,17 +174,3 @@ def test_curl_and_openssl_are_served(port: int, authority: Authority) -> None:
         check=True,
     )
     assert answer.stdout.decode() == hashlib.sha1(BIG).hexdigest()
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        ("127.0.0.1:0", "expected cert,key"),
-        ("127.0.0.1:0,/nowhere.pem,/nowhere.key", "cannot read the file"),
-        (f"127.0.0.1:0,{__file__},{__file__}", "cannot use the certificate"),
-    ],
-)
-def test_bad_certificates_are_explained(value: str, text: str) -> None:
-    ended = run("--https-socket", value, "--wsgi-file", str(PROGRAM))
-    assert ended.returncode == 1
-    assert text in ended.stderr
