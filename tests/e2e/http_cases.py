@@ -71,7 +71,14 @@ SIZE_FORMS = [
 ]
 EXTENSIONS = [
     *(b";a", b";a=b", b'; a = "b;c"', b";a\nb", b";a\rb", b";", b";;", b" ;a"),
-    *(b'; a="\r\n"', b";a=\x00", b";a=\xe9", b";" + b"e" * 200, b";\n", b";\r"),
+    *(
+        b'; a="\r\n"',
+        b";a=\x00",
+        b";a=\xe9",
+        b";" + b"e" * 200,
+        b";\n",
+        b";\r",
+    ),
     *(b";" + b"e" * 300, b'; a="\\"', b"\n", b"\r", b"#a", b",a", b"; a=\x7f"),
 ]
 ODD_ENDS = [b"\n", b"\r", b"\r\r\n", b"\n\r\n", b"", b" \r\n", b"\x0b\r\n"]
@@ -86,7 +93,12 @@ TOKENS = [
     *(b"\r\n", b"\n", b"\r", b"\0", b"\r\n\r\n", b" ", b"\t", b":", b"\x0b"),
     *(b"\x0c", b"\x7f", b"\x80", b"\xff", b",", b";", b'"', b"0", b"5", b"f"),
     *(b"HTTP/1.1", b"GET ", b"chunked", b"\r\nContent-Length: 3"),
-    *(b"\r\nTransfer-Encoding: chunked", b"\r\n ", b"0\r\n\r\n", b"\r\nHost: b"),
+    *(
+        b"\r\nTransfer-Encoding: chunked",
+        b"\r\n ",
+        b"0\r\n\r\n",
+        b"\r\nHost: b",
+    ),
     *(b"\r\nConnection: close", b"\x00\r\n", b"%", b"#", b"/", b"?"),
 ]
 

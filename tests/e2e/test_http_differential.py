@@ -22,9 +22,7 @@ from http_readers import APP, Request, ask, reading
 SEED = 20251126
 CASES = 6000
 BATCH = 1500
-PAGE = (
-    pathlib.Path(__file__).resolve().parents[2] / "docs/http-conformance.md"
-)
+PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs/http-conformance.md"
 
 
 @pytest.fixture(scope="module")
