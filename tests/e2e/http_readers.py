@@ -114,7 +114,7 @@ def version_of(text: str) -> str:
     return "HTTP/1.0" if text == "1.0" else "HTTP/1.1"
 
 
-# --- h11 -----------------------------------------------------------------------
+# --- h11 ---------------------------------------------------------------------
 
 
 def h11_request(conn: h11.Connection) -> Request | None:
@@ -172,7 +172,7 @@ def by_h11(data: bytes) -> Reading:
     return Reading(tuple(requests), "")
 
 
-# --- httptools -----------------------------------------------------------------
+# --- httptools ---------------------------------------------------------------
 
 
 class Collector:
@@ -237,7 +237,7 @@ def by_httptools(data: bytes) -> Reading:
     )
 
 
-# --- Greenloop -----------------------------------------------------------------
+# --- Greenloop ---------------------------------------------------------------
 
 
 def answers(data: bytes) -> Iterator[tuple[int, bytes]]:
