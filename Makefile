@@ -21,8 +21,8 @@ PROVE = $(CHOOSE); \
 	exec "$$python" tools/run_tests.py $@ --tools $(TOOLS) "$$python"
 MESON = PATH="$$PWD/$(TOOLS)/bin:$$PATH" meson
 
-.PHONY: help run test check asan soak ws-soak sigint fuzz-server fuzz asyncio \
-	bench c-release format clean
+.PHONY: help run test check asan soak ws-soak sigint fuzz-server slow-peers \
+	differential fuzz fuzz-all fuzz-build asyncio bench c-release format clean
 
 help:
 	@echo 'make run       serve examples/hello.py on http://localhost:$(PORT)'
@@ -36,7 +36,10 @@ help:
 	@echo 'make ws-soak   10000 WebSockets, three minutes; then 15000 idle ones'
 	@echo 'make sigint    300 stops under load, plain and under ASan; minutes'
 	@echo 'make fuzz-server  10000 bad inputs, plain and under ASan; minutes'
+	@echo 'make slow-peers   5000 peers of a byte a second disturb nobody'
+	@echo 'make differential N=100000   N requests, read as other parsers do'
 	@echo 'make fuzz T=$(T) N=$(N)   fuzz a parser for N seconds'
+	@echo 'make fuzz-all N=600   fuzz every parser for N seconds, two at once'
 	@echo 'make bench     compare with other servers, on this machine'
 	@echo 'make format    lay out the sources as the rules say'
 	@echo 'make clean     remove all that these targets made'
@@ -89,7 +92,18 @@ sigint:
 fuzz-server:
 	@$(PROVE)
 
-fuzz:
+slow-peers:
+	@$(PROVE)
+
+differential: N = 100000
+differential:
+	@$(CHOOSE); \
+	tools/venv.sh "$$python" build/proof -r tests/requirements.txt \
+	    --install || exit 1; \
+	exec build/proof/bin/python tests/isolated/differential.py --count $(N)
+
+# Every target, with libFuzzer, ASan and UBSan.
+fuzz-build:
 	@command -v clang >/dev/null || { \
 	    echo 'Fuzzing needs clang with libFuzzer: install it, on Debian' \
 	        'with `apt-get install clang`.' >&2; exit 1; }
@@ -98,11 +112,17 @@ fuzz:
 	    --buildtype=debugoptimized -Dextension=false -Dfuzzers=true \
 	    -Db_ndebug=false -Db_lundef=false -Db_sanitize=address,undefined \
 	    -Dc_args=-fsanitize=fuzzer-no-link || exit 1; \
-	$(MESON) compile -C build/fuzz fuzz_$(T) && \
-	mkdir -p build/fuzz-corpus/$(T) && \
+	$(MESON) compile -C build/fuzz
+
+fuzz: fuzz-build
+	@mkdir -p build/fuzz-corpus/$(T) && \
 	exec build/fuzz/fuzz/fuzz_$(T) -max_total_time=$(N) \
 	    -artifact_prefix=build/fuzz-corpus/ \
 	    build/fuzz-corpus/$(T) fuzz/corpus/$(T)
+
+fuzz-all: N = 600
+fuzz-all: fuzz-build
+	@$(CHOOSE); exec "$$python" tools/fuzz_all.py build/fuzz --seconds $(N)
 
 # The C-only servers, as fast as they get: floors of the benchmark.
 c-release:

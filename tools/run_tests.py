@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The test driver behind `make test`, `make check`, `make asan`, and the
-long proofs `make soak`, `make ws-soak`, `make sigint` and
+long proofs `make soak`, `make ws-soak`, `make sigint`, `make slow-peers` and
 `make fuzz-server`.
 
 Builds and runs the C unit tests and the replay of the fuzz corpora under
@@ -316,6 +316,10 @@ PROOFS: dict[str, list[tuple[list[str], list[str] | None]]] = {
         (["ws_soak.py", "--loop", "uvloop"], None),
     ],
     "sigint": [(["sigint.py"], ["--scale", "2"])],
+    "slow-peers": [
+        (["slow_peers.py"], None),
+        (["slow_peers.py", "--loop", "uvloop"], None),
+    ],
     "fuzz-server": [
         (["fuzz_server.py"], []),
         (["fuzz_server.py", "--loop", "uvloop", "--seed", "2"], []),

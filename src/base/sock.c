@@ -144,3 +144,11 @@ gl_sock_unsent(int fd)
 
     return ioctl(fd, SIOCOUTQ, &bytes) < 0 ? -errno : bytes;
 }
+
+bool
+gl_sock_has_input(int fd)
+{
+    char byte;
+
+    return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}

@@ -10,6 +10,7 @@
 #ifndef GL_BASE_SOCK_H
 #define GL_BASE_SOCK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -43,5 +44,7 @@ int gl_sock_shutdown_write(int fd);
 int gl_sock_unread(int fd);
 /* Bytes that were sent and that the far end has not taken yet. */
 int gl_sock_unsent(int fd);
+/* Whether bytes have come that nobody received yet. */
+bool gl_sock_has_input(int fd);
 
 #endif

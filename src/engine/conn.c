@@ -793,8 +793,36 @@ busy_deadline(struct gl_conn *conn)
             wake(&req->reader, -ECONNRESET);
         }
     } else if (!req->upgraded) { /* else that of a write that is over */
+        /* The rest of the body is not waited for a second time. */
+        req->keep_alive &= req->reader == NULL;
         wake(&req->reader, -ETIMEDOUT);
     }
+}
+
+/* A deadline has come.  Where an application kept the loop busy until now,
+ * the bytes that were waited for may be here, unread: they count.  Returns
+ * whether they moved the deadline; those of a head that is still not whole
+ * do not. */
+static bool
+peer_was_in_time(struct gl_conn *conn)
+{
+    bool reading = conn->state == GL_CONN_BUSY && !conn->request->upgraded &&
+                   conn->request->reader != NULL &&
+                   conn->request->writer == NULL;
+
+    if ((!reading && conn->state != GL_CONN_IDLE &&
+         conn->state != GL_CONN_HEAD) ||
+        gl_buf_len(&conn->out) > 0 || !gl_sock_has_input(conn->watch.fd)) {
+        return false;
+    }
+    conn->readable = true;
+    if (reading) {
+        gl_conn_clear_deadline(conn); /* who waits again has a new one */
+        wake(&conn->request->reader, 0);
+        return true;
+    }
+    gl_conn_continue(conn);
+    return conn->deadline_ms > gl_clock_ms();
 }
 
 static void
@@ -811,7 +839,7 @@ conn_deadline(struct gl_timer *timer)
         (void)gl_engine_timer_start(conn->engine, timer);
         return;
     }
-    if (peer_took_bytes(conn)) {
+    if (peer_took_bytes(conn) || peer_was_in_time(conn)) {
         return;
     }
     switch ((enum gl_conn_state)conn->state) {

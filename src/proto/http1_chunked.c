@@ -21,7 +21,15 @@
 enum {
     SIZE_FIRST,
     SIZE_NEXT,
-    EXTENSION,
+    EXT_START, /* after a ';' */
+    EXT_NAME,
+    EXT_NAME_END, /* blanks behind it: '=' or ';' must follow */
+    EXT_VALUE_START,
+    EXT_VALUE,
+    EXT_VALUE_END, /* blanks behind it: ';' must follow */
+    EXT_QUOTED,
+    EXT_ESCAPED, /* after a backslash in quotes */
+    EXT_QUOTED_END,
     SIZE_LF,
     BODY,
     BODY_CR,
@@ -60,18 +68,85 @@ size_byte(struct gl_chunked *c, unsigned char b)
         return BAD; /* a size has at least one digit */
     }
     c->line = 0;
-    return b == '\r' ? SIZE_LF : b == ';' ? EXTENSION : BAD;
+    return b == '\r' ? SIZE_LF : b == ';' ? EXT_START : BAD;
 }
 
-/* Bytes of a line that is only checked: to `next` at its CR. */
+/* In quotes: to the closing one. */
 static uint8_t
-text_byte(struct gl_chunked *c, unsigned char b, uint32_t max, uint8_t next)
+quoted_byte(uint8_t state, unsigned char b)
+{
+    if (!(gl_http_class[b] & GL_CLASS_VALUE)) {
+        return BAD;
+    }
+    if (state == EXT_ESCAPED) {
+        return EXT_QUOTED;
+    }
+    return b == '"' ? EXT_QUOTED_END : b == '\\' ? EXT_ESCAPED : EXT_QUOTED;
+}
+
+/* What ends a name or a value, or stands behind it. */
+static uint8_t
+extension_end(uint8_t state, unsigned char b)
+{
+    bool named = state == EXT_NAME || state == EXT_NAME_END;
+
+    if (b == ';') {
+        return EXT_START;
+    }
+    if (b == '=' && named) {
+        return EXT_VALUE_START;
+    }
+    if (b == ' ' || b == '\t') {
+        return named ? EXT_NAME_END : EXT_VALUE_END;
+    }
+    return b == '\r' && state != EXT_NAME_END && state != EXT_VALUE_END
+               ? SIZE_LF
+               : BAD;
+}
+
+/* BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ], but for blanks
+ * before the first ';'.  Two parsers that skip unequal nonsense here may end
+ * the line at unequal places. */
+static uint8_t
+extension_byte(struct gl_chunked *c, unsigned char b)
+{
+    bool token = gl_http_class[b] & GL_CLASS_TOKEN;
+
+    if (b != '\r' && ++c->line > EXTENSION_MAX_BYTES) {
+        return BAD;
+    }
+    switch (c->state) {
+    case EXT_START:
+        return token ? EXT_NAME : b == ' ' || b == '\t' ? EXT_START : BAD;
+    case EXT_VALUE_START:
+        if (b == '"') {
+            return EXT_QUOTED;
+        }
+        return token                   ? EXT_VALUE
+               : b == ' ' || b == '\t' ? EXT_VALUE_START
+                                       : BAD;
+    case EXT_QUOTED:
+    case EXT_ESCAPED:
+        return quoted_byte(c->state, b);
+    case EXT_NAME:
+    case EXT_VALUE:
+        return token ? c->state : extension_end(c->state, b);
+    default:
+        return extension_end(c->state, b);
+    }
+}
+
+/* The value of a trailer, which is only checked: to its CR. */
+static uint8_t
+trailer_value_byte(struct gl_chunked *c, unsigned char b)
 {
     if (b == '\r') {
-        return next;
+        return TRAILER_LF;
     }
-    return (gl_http_class[b] & GL_CLASS_VALUE) && ++c->line <= max ? c->state
-                                                                   : BAD;
+    return (gl_http_class[b] & GL_CLASS_VALUE) &&
+                   ++c->line <= TRAILERS_MAX_BYTES
+               ? TRAILER_VALUE
+               : BAD;
 }
 
 static uint8_t
@@ -97,8 +172,16 @@ next_state(struct gl_chunked *c, unsigned char b)
     case SIZE_FIRST:
     case SIZE_NEXT:
         return size_byte(c, b);
-    case EXTENSION:
-        return text_byte(c, b, EXTENSION_MAX_BYTES, SIZE_LF);
+    case EXT_START:
+    case EXT_NAME:
+    case EXT_NAME_END:
+    case EXT_VALUE_START:
+    case EXT_VALUE:
+    case EXT_VALUE_END:
+    case EXT_QUOTED:
+    case EXT_ESCAPED:
+    case EXT_QUOTED_END:
+        return extension_byte(c, b);
     case SIZE_LF:
         c->line = 0;
         return b != '\n' ? BAD : c->left > 0 ? BODY : TRAILER_START;
@@ -110,7 +193,7 @@ next_state(struct gl_chunked *c, unsigned char b)
     case TRAILER_NAME:
         return trailer_byte(c, b);
     case TRAILER_VALUE:
-        return text_byte(c, b, TRAILERS_MAX_BYTES, TRAILER_LF);
+        return trailer_value_byte(c, b);
     case TRAILER_LF:
         return b == '\n' ? TRAILER_START : BAD;
     case END_LF:

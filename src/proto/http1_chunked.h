@@ -5,8 +5,9 @@
  *  - A zeroed struct gl_chunked is ready and needs no cleanup.
  *  - Input may be cut at any byte; the result never depends on the cuts.
  *  - A bare LF never ends a line; chunk sizes are hex digits only, with no
- *    sign, prefix or blank; extensions are checked for control bytes and
- *    ignored; trailer fields are checked as header fields are, and dropped.
+ *    sign, prefix or blank; extensions must be as the standard writes them,
+ *    and are ignored; trailer fields are checked as header fields are, and
+ *    dropped.
  *  - Framing is bounded: extensions of one chunk, the trailer section, and
  *    the share of framing in the whole body.
  *

@@ -485,15 +485,16 @@ finish(GlExchange *x, struct gl_kit *kit)
                                  gl_request_fd(req));
         }
         log_exchange(x, x->rest != NULL);
+        if (x->rest == NULL) {
+            gl_engine_of_pool(core->pool)->answers.sent_bytes +=
+                req->sent_bytes;
+        }
     }
     if (x->websocket != NULL) {
-        gl_websocket_finish(x);
+        gl_websocket_finish(x); /* may end the request: req is gone then */
     }
     if (x->uwsgi != NULL) {
         gl_uwsgi_request_free(x);
-    }
-    if (req != NULL && x->rest == NULL) {
-        gl_engine_of_pool(core->pool)->answers.sent_bytes += req->sent_bytes;
     }
     rest = x->rest;
     x->rest = NULL;

@@ -8,6 +8,7 @@
 
 #include <signal.h>
 #include <stdint.h>
+#include <time.h>
 
 #define SOON_MS 40
 #define MANY_BYTES (3 << 20) /* more than any socket takes */
@@ -126,6 +127,65 @@ test_body_deadline(void)
     CHECK(rig.last_error == -ETIMEDOUT);
     RIG_UNTIL(&rig, (peer_read(&peer), peer.ended));
     end_test(&rig, &peer);
+}
+
+/* The peer has sent, and nobody looks before the deadline is over. */
+static void
+send_and_be_late(struct rig_peer *peer, const char *text)
+{
+    uint64_t until = gl_clock_ms() + 2 * SOON_MS;
+    const struct timespec moment = {.tv_nsec = 1000000};
+
+    CHECK(send(peer->fd, text, strlen(text), MSG_NOSIGNAL) ==
+          (ssize_t)strlen(text));
+    while (gl_clock_ms() <= until) {
+        (void)nanosleep(&moment, NULL);
+    }
+}
+
+/* An application may keep the loop busy for longer than a deadline: bytes
+ * that came in time count, whatever is looked at first. */
+static void
+test_deadlines_of_a_busy_loop(void)
+{
+    struct rig rig;
+    struct rig_peer fresh, kept, head, body, half;
+
+    check_case("deadlines of a busy loop");
+    rig_init(&rig);
+    rig.options.head_timeout_ms = SOON_MS;
+    rig.options.keepalive_timeout_ms = SOON_MS;
+    rig.options.body_timeout_ms = SOON_MS;
+    rig_open(&rig);
+    CHECK(rig_connect(&rig, &fresh));
+    CHECK(rig_connect(&rig, &kept));
+    CHECK(rig_connect(&rig, &head));
+    CHECK(rig_connect(&rig, &body));
+    CHECK(rig_connect(&rig, &half));
+    peer_say(&rig, &kept, GET("/"));
+    peer_say(&rig, &head, "GET / HTTP/1.1\r\n");
+    peer_say(&rig, &half, "GET / HTTP/1.1\r\n");
+    peer_say(&rig, &body, POST("5") "1");
+    send_and_be_late(&fresh, GET("/"));
+    send_and_be_late(&kept, GET("/"));
+    send_and_be_late(&head, "Host: a\r\n\r\n");
+    send_and_be_late(&half, "Host: a\r\n");
+    send_and_be_late(&body, "2345");
+    RIG_UNTIL(&rig, (peer_read(&fresh), fresh.ended));
+    RIG_UNTIL(&rig, (peer_read(&kept), kept.ended));
+    RIG_UNTIL(&rig, (peer_read(&head), head.ended));
+    RIG_UNTIL(&rig, (peer_read(&half), half.ended));
+    RIG_UNTIL(&rig, (peer_read(&body), body.ended));
+    CHECK(peer_got(&fresh, "200"));
+    CHECK(peer_got(&kept, "200 200"));
+    CHECK(peer_got(&head, "200"));
+    CHECK(peer_got(&half, "408"));
+    CHECK(peer_got(&body, "200"));
+    peer_close(&fresh);
+    peer_close(&kept);
+    peer_close(&head);
+    peer_close(&half);
+    end_test(&rig, &body);
 }
 
 /* A body that nobody reads is not waited for without end. */
@@ -407,6 +467,7 @@ main(void)
     test_head_deadlines();
     test_dripping_head();
     test_body_deadline();
+    test_deadlines_of_a_busy_loop();
     test_discard_deadline();
     test_write_deadline();
     check_write_deadline_of_rest(false);

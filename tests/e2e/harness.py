@@ -45,6 +45,7 @@ from typing import IO, Any, TypeVar
 
 __all__ = [
     "PROGRAM",
+    "SANITIZED",
     "Answer",
     "Server",
     "alias",
@@ -56,6 +57,8 @@ __all__ = [
 ]
 
 PROGRAM = pathlib.Path(sys.prefix) / "bin" / "greenloop"
+# Whether the server runs under AddressSanitizer, whose memory is not ours.
+SANITIZED = "libasan" in os.environ.get("LD_PRELOAD", "")
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0
 LISTENING = re.compile(

@@ -23,6 +23,11 @@ APP = """
     def application(environ, start_response):
         if environ["PATH_INFO"] == "/unread":
             count = 0
+        elif environ["PATH_INFO"] == "/patient":
+            try:
+                environ["wsgi.input"].read()
+            except TimeoutError:
+                count = -1
         else:
             count = len(environ["wsgi.input"].read())
         start_response("200 OK", [])
@@ -249,6 +254,15 @@ def half_a_body(s: Server) -> bool:
         return clock.is_time()
 
 
+def half_a_body_that_is_answered(s: Server) -> bool:
+    """The rest is not waited for a second time."""
+    with open_wire(s) as wire:
+        clock = Clock()
+        wire.send(request("POST", "/patient", "Content-Length: 5") + b"abc")
+        refused(wire, 200)
+        return clock.is_time()
+
+
 def half_a_chunk(s: Server) -> bool:
     with open_wire(s) as wire:
         clock = Clock()
@@ -294,6 +308,7 @@ CASES = [
     a_dripping_head,
     idle_after_an_answer,
     half_a_body,
+    half_a_body_that_is_answered,
     half_a_chunk,
     an_invitation_that_is_not_taken,
     a_rest_that_nobody_reads,

@@ -19,7 +19,13 @@ from websocket_peer import (
     open_peer,
 )
 from websockets.sync.client import connect
-from wire import descriptors, reset, resident_bytes, wait_until
+from wire import (
+    descriptors,
+    real_memory,
+    reset,
+    resident_bytes,
+    wait_until,
+)
 
 APP = """
     import asyncio, contextvars, greenloop, threading
@@ -419,6 +425,7 @@ def test_a_slow_reader_keeps_nobody_waiting(s: Server) -> None:
     s.wait_for("flooded")
 
 
+@real_memory
 def test_what_is_not_awaited_is_bounded(s: Server) -> None:
     """A slow client costs its buffer; a warning tells what it misses."""
     before = resident_bytes(s.pid)

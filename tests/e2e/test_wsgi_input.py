@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from harness import Server, read_to_end, server
+from wire import real_memory
 
 APP = """
     import hashlib
@@ -348,6 +349,7 @@ BLOCK = bytes(range(256)) * 4096  # 1 MiB
 BLOCKS = 200
 
 
+@real_memory
 @pytest.mark.parametrize("known", [True, False])
 def test_a_large_upload_is_never_held_whole(s: Server, known: bool) -> None:
     expected = hashlib.sha1()
@@ -372,6 +374,7 @@ def test_a_large_upload_is_never_held_whole(s: Server, known: bool) -> None:
     assert slowest < 2
 
 
+@real_memory
 def test_an_unread_large_upload_is_not_held_either(s: Server) -> None:
     before = peak_memory(s.pid)
     with s.connect() as sock, contextlib.suppress(ConnectionError):

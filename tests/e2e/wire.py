@@ -26,7 +26,8 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 
-from harness import Server
+import pytest
+from harness import SANITIZED, Server
 
 __all__ = [
     "Reply",
@@ -37,6 +38,7 @@ __all__ = [
     "descriptors_at_rest",
     "kernel_takes",
     "open_wire",
+    "real_memory",
     "request",
     "reset",
     "resident_bytes",
@@ -44,6 +46,10 @@ __all__ = [
     "wait_until",
 ]
 
+# For tests of how much memory a server takes.
+real_memory = pytest.mark.skipif(
+    SANITIZED, reason="not under sanitizers: they keep what was freed"
+)
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 STATUS_LINE = re.compile(rb"HTTP/1\.1 (\d{3}) ([\t\x20-\x7e\x80-\xff]*)")

@@ -5,6 +5,7 @@ import types
 
 import pytest
 import ws_soak
+from wire import real_memory
 
 PLAN = ws_soak.Plan(sockets=300, echoes=20, rounds=12, seconds=0.25)
 # Of so few, the pages that others begin are a good part.
@@ -23,6 +24,7 @@ def test_idle_sockets_are_small(loop: str) -> None:
         assert ws_soak.idle(running, IDLE, IDLE_KIB) == []
 
 
+@real_memory
 def test_failures_are_noticed() -> None:
     slow = types.SimpleNamespace(peak=ws_soak.SLOW_BYTES + 1, came=2)
     run = types.SimpleNamespace(slow=slow, late=[0.1, 6.0], elapsed=180)

@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: MIT
+"""A short crowd of slow peers; `make slow-peers` runs the long one."""
+
+import slow_peers
+
+# So few need little time; that others disturb more than they do is likely.
+PLAN = slow_peers.Plan(
+    peers=500, measured=1.0, deadline=3.0, slack=30.0, factor=20.0
+)
+
+
+def test_slow_peers_disturb_nobody() -> None:
+    assert slow_peers.enough_descriptors(PLAN.peers)
+    assert slow_peers.prove(PLAN, "asyncio") == []
