@@ -103,7 +103,7 @@ def test_the_units_of_the_page(folder: pathlib.Path) -> None:
             wire = Wire(early)
             s = systemd.start(PROGRAM)
             assert systemd.told() == "READY=1"
-            assert s.err.endswith("ready\n")
+            s.wait_for("greenloop: ready\n")
             assert wire.get("/").text == str(s.pid)
         assert ask(sock, "/variables") == "[]"
         s.send_signal(systemd.kill_signal())
@@ -251,6 +251,8 @@ def test_no_such_descriptor(folder: pathlib.Path) -> None:
         ("fd://", "no inherited socket has that name"),
         ("fd://-1", "no inherited socket has that name"),
         ("fd://99999999999999999999", "write fd:// and a number"),
+        ("fd://" + "9" * 5000, "write fd:// and a number"),
+        ("fd://\u00b2", "no inherited socket has that name"),
     ],
 )
 def test_what_is_no_descriptor(
@@ -342,8 +344,11 @@ def test_systemd_socket_activate(folder: pathlib.Path) -> None:
     if program is None:
         pytest.skip("systemd-socket-activate is not installed")
     path = folder / "s"
+    # It passes no variable on by itself; a sanitized extension needs these.
+    names = {"LD_PRELOAD", "ASAN_OPTIONS", "PYTHONMALLOC"} & {*os.environ}
     process = subprocess.Popen(
         [program, "-l", str(path), "--fdname=web"]
+        + [f"--setenv={name}" for name in names]
         + [str(PROGRAM), "--http", "fd://web", "--wsgi-file", "app.py"],
         cwd=folder,
         stdin=subprocess.DEVNULL,
