@@ -44,12 +44,21 @@ describe(const struct sockaddr_storage *addr, struct gl_peer *ret_peer)
     }
 }
 
+void
+gl_sock_prepare_listener(int fd)
+{
+    int one = 1;
+
+    /* Failing, small answers are slower and no less right. */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+}
+
 int
 gl_sock_accept(int listen_fd, struct gl_peer *ret_peer)
 {
     struct sockaddr_storage addr = {0};
     socklen_t n = sizeof(addr);
-    int one = 1, fd;
+    int fd;
 
     do {
         fd = accept4(listen_fd, (struct sockaddr *)&addr, &n,
@@ -57,10 +66,6 @@ gl_sock_accept(int listen_fd, struct gl_peer *ret_peer)
     } while (fd < 0 && errno == EINTR);
     if (fd < 0) {
         return failure();
-    }
-    if (addr.ss_family == AF_INET || addr.ss_family == AF_INET6) {
-        /* Failing, small answers are slower and no less right. */
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     }
     describe(&addr, ret_peer);
     return fd;
@@ -110,6 +115,14 @@ int
 gl_sock_shutdown_write(int fd)
 {
     return shutdown(fd, SHUT_WR) < 0 ? -errno : 0;
+}
+
+int
+gl_sock_unread(int fd)
+{
+    int bytes;
+
+    return ioctl(fd, SIOCINQ, &bytes) < 0 ? -errno : bytes;
 }
 
 int

@@ -25,15 +25,20 @@ struct gl_peer {
     uint16_t port;                 /* 0 for Unix sockets */
 };
 
-/* Accepts one connection; TCP_NODELAY is set where it applies (a socket
- * without it, such as a Unix one, is fine).  ret_peer is filled on success.
- * Returns the descriptor (owned by the caller). */
+/* Sets TCP_NODELAY on a listening socket, from which connections have it, so
+ * that none costs a call of its own (a socket without it, such as a Unix one,
+ * is fine). */
+void gl_sock_prepare_listener(int fd);
+/* Accepts one connection.  ret_peer is filled on success.  Returns the
+ * descriptor (owned by the caller). */
 int gl_sock_accept(int listen_fd, struct gl_peer *ret_peer);
 ssize_t gl_sock_recv(int fd, void *dst, size_t n); /* 0: end of stream */
 ssize_t gl_sock_writev(int fd, const struct iovec *iov, int count);
 /* Sends up to n bytes of file_fd from *offset, and advances *offset. */
 ssize_t gl_sock_sendfile(int fd, int file_fd, off_t *offset, size_t n);
 int gl_sock_shutdown_write(int fd);
+/* Bytes that have come and were not received yet. */
+int gl_sock_unread(int fd);
 /* Bytes that were sent and that the far end has not taken yet. */
 int gl_sock_unsent(int fd);
 

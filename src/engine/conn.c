@@ -105,6 +105,7 @@ gl_conn_close(struct gl_conn *conn)
     gl_list_remove(&conn->link);
     gl_list_push(&e->graveyard, &conn->link);
     e->stats.connections--;
+    e->excess -= conn->excess;
     conn->transport->close(conn);
     /* Closing takes the descriptor out of the epoll set, unless somebody
      * duplicated it: then only the removal does. */
@@ -194,6 +195,31 @@ refuse(struct gl_conn *conn, int status, bool head_only)
     /* Without memory for it the peer sees a close without an answer. */
     (void)gl_buf_append(&conn->out, answer, n, SIZE_MAX);
     gl_conn_end(conn);
+}
+
+void
+gl_conn_reject(struct gl_conn *conn)
+{
+    conn->excess = true;
+    conn->engine->excess++;
+    refuse(conn, 503, false);
+}
+
+bool
+gl_conn_is_idle(const struct gl_conn *conn)
+{
+    return conn->state == GL_CONN_IDLE && conn->served && !conn->readable &&
+           gl_buf_len(&conn->in) == 0 && gl_buf_len(&conn->out) == 0 &&
+           gl_sock_unread(conn->watch.fd) == 0;
+}
+
+/* Answers 503 to a request that can have no slot. */
+static void
+refuse_overload(struct gl_conn *conn, bool late, bool head_only)
+{
+    gl_engine_note_overload(conn->engine, late);
+    drop_request(conn);
+    refuse(conn, 503, head_only);
 }
 
 /* --- a head becomes a request ----------------------------------------- */
@@ -290,6 +316,21 @@ must_queue(const struct gl_engine *e)
     return e->stats.running >= e->options.cores || !gl_list_empty(&e->queue);
 }
 
+static void
+enqueue(struct gl_conn *conn, struct gl_request *req)
+{
+    struct gl_engine *e = conn->engine;
+
+    conn->state = GL_CONN_QUEUED;
+    gl_conn_clear_deadline(conn);
+    gl_list_push(&e->queue, &req->link);
+    e->stats.queued++;
+    e->stats.waiting++;
+    if (e->options.queue_timeout_ms > 0) {
+        gl_conn_set_deadline(conn, e->options.queue_timeout_ms);
+    }
+}
+
 /* `in_scratch`: bytes and head are the engine's, and what follows the head
  * is to be kept; else they are in conn->in, from its first byte. */
 static void
@@ -297,11 +338,17 @@ begin_request(struct gl_conn *conn, struct gl_str bytes,
               const struct gl_head *head, bool in_scratch)
 {
     struct gl_engine *e = conn->engine;
-    struct gl_request *req = request_of_head(conn, bytes, head);
     bool queue = must_queue(e), head_only = is_head_only(bytes, head);
     size_t head_size = head->size;
-    int error = req == NULL ? -ENOMEM : 0;
+    struct gl_request *req;
+    int error;
 
+    if (queue && gl_engine_queue_full(e)) {
+        refuse_overload(conn, false, head_only);
+        return;
+    }
+    req = request_of_head(conn, bytes, head);
+    error = req == NULL ? -ENOMEM : 0;
     conn->request = req;
     if (error == 0 && (queue || !in_scratch)) {
         error = keep_head(req);
@@ -320,11 +367,7 @@ begin_request(struct gl_conn *conn, struct gl_str bytes,
         return;
     }
     if (queue) {
-        conn->state = GL_CONN_QUEUED;
-        gl_conn_clear_deadline(conn);
-        gl_list_push(&e->queue, &req->link);
-        e->stats.queued++;
-        e->stats.waiting++;
+        enqueue(conn, req);
         return;
     }
     gl_conn_start(conn);
@@ -492,6 +535,12 @@ gl_conn_next(struct gl_conn *conn)
     struct gl_engine *e = conn->engine;
 
     conn->state = GL_CONN_IDLE;
+    conn->served = true;
+    if (e->options.max_connections > 0) { /* see close_an_idle_one() */
+        gl_list_remove(&conn->link);
+        gl_list_push(&e->connections, &conn->link);
+        gl_listeners_resume(e); /* it may have to go for another one */
+    }
     if (gl_buf_len(&conn->in) > 0 || gl_buf_len(&conn->out) > 0 ||
         conn->readable || conn->half_closed || e->draining) {
         conn->readable |= conn->half_closed;
@@ -729,8 +778,10 @@ conn_deadline(struct gl_timer *timer)
     case GL_CONN_DISCARD:
         stop_discarding(conn);
         break;
-    case GL_CONN_IDLE:
     case GL_CONN_QUEUED:
+        refuse_overload(conn, true, conn->request->head_only);
+        break;
+    case GL_CONN_IDLE:
     case GL_CONN_FLUSH:
     case GL_CONN_LINGER:
         gl_conn_close(conn);

@@ -59,6 +59,8 @@ struct gl_conn {
     bool reset;             /* the connection is broken */
     bool flushing;          /* the deadline is that of conn->out */
     bool linger;            /* after FLUSH comes LINGER, not the end */
+    bool served;            /* it has carried a request */
+    bool excess;            /* beyond max_connections: is being rejected */
     struct gl_peer peer;
 };
 
@@ -66,6 +68,11 @@ struct gl_conn {
 void gl_conn_continue(struct gl_conn *conn);
 /* Hands the queued request of a connection to the owner. */
 void gl_conn_start(struct gl_conn *conn);
+/* Whether it rests between two requests, with none on its way: who closes it
+ * takes no answer from anybody. */
+bool gl_conn_is_idle(const struct gl_conn *conn);
+/* Answers 503 to a new connection, beyond the limit, and ends it. */
+void gl_conn_reject(struct gl_conn *conn);
 /* Marks it closed, wakes nobody, and leaves it to the engine to free. */
 void gl_conn_close(struct gl_conn *conn);
 /* Frees a connection that is closed (or was never watched). */

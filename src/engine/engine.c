@@ -1,4 +1,4 @@
-/* engine.c - turns, timers, listeners, and the queue for slots.
+/* engine.c - turns, timers, and the queue for slots.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -17,8 +17,6 @@
 /* So few that what they and the next events touch is in the cache together:
  * a thousand sleeping requests come back in waves. */
 #define TIMERS_PER_RUN 16
-#define ACCEPTS_PER_EVENT 64
-#define ACCEPT_PAUSE_MS 500     /* after EMFILE and its kind */
 #define ACCESS_LOG_DELAY_MS 200 /* a line waits at most this long */
 
 const struct gl_budget gl_budget_default = {.events = 512, .ns = 500000};
@@ -182,29 +180,18 @@ gl_engine_new(const struct gl_engine_ops *ops, void *owner,
 }
 
 static void
-silence_listener(struct gl_listener *l)
-{
-    gl_poller_remove(&l->engine->poller, &l->watch);
-    gl_timers_stop(l->engine->timers, &l->retry);
-}
-
-static void
-free_listener(struct gl_listener *l)
-{
-    silence_listener(l);
-    gl_list_remove(&l->link);
-    free(l);
-}
-
-static void
 bury(struct gl_engine *e)
 {
     struct gl_list *link;
+    bool any = !gl_list_empty(&e->graveyard);
 
     while ((link = gl_list_pop(&e->graveyard)) != NULL) {
         gl_conn_free(GL_CONTAINER_OF(link, struct gl_conn, link));
     }
     gl_fd_bury(e);
+    if (any) {
+        gl_listeners_resume(e);
+    }
 }
 
 void
@@ -221,10 +208,7 @@ gl_engine_free(struct gl_engine *e)
     gl_fd_forget_all(e);
     assert(gl_list_empty(&e->connections)); /* none runs without a slot */
     bury(e);
-    while (!gl_list_empty(&e->listeners)) {
-        free_listener(
-            GL_CONTAINER_OF(e->listeners.next, struct gl_listener, link));
-    }
+    gl_listeners_free(e);
     while ((link = gl_list_pop(&e->spares)) != NULL) {
         free(GL_CONTAINER_OF(link, struct gl_request, link));
     }
@@ -312,6 +296,37 @@ gl_engine_give_request(struct gl_engine *e, struct gl_request *req)
     }
     e->spare_count++;
     gl_list_push_front(&e->spares, &req->link); /* its memory is warm */
+}
+
+bool
+gl_engine_queue_full(const struct gl_engine *e)
+{
+    return e->options.max_queued > 0 &&
+           e->stats.waiting >= e->options.max_queued;
+}
+
+void
+gl_engine_note_overload(struct gl_engine *e, bool late)
+{
+    if (late) {
+        e->stats.expired++;
+    } else {
+        e->stats.overflowed++;
+    }
+    if (gl_episode_begin(&e->refusing, gl_clock_ms())) {
+        gl_log(&e->log, GL_LOG_WARNING,
+               "all %u cores are busy: requests get 503 (%s)",
+               e->options.cores, late ? "queue_timeout_ms" : "max_queued");
+    }
+}
+
+static void
+note_queue_empty(struct gl_engine *e)
+{
+    if (gl_episode_end(&e->refusing, gl_clock_ms())) {
+        gl_log(&e->log, GL_LOG_WARNING,
+               "no request waits for a core any more");
+    }
 }
 
 /* --- turns ------------------------------------------------------------ */
@@ -405,6 +420,9 @@ gl_engine_settle(struct gl_engine *e)
     while (steps < STEPS_PER_SETTLE &&
            (start_queued(e) || continue_pending(e))) {
         steps++;
+    }
+    if (e->refusing.open && gl_list_empty(&e->queue)) {
+        note_queue_empty(e);
     }
     if (!e->in_turn) {
         bury(e);
@@ -541,107 +559,7 @@ gl_engine_member_ready(const struct gl_engine *e)
     return e->member_ready;
 }
 
-/* --- listeners -------------------------------------------------------- */
-
-static void
-resume_accepting(struct gl_timer *timer)
-{
-    struct gl_listener *l = GL_CONTAINER_OF(timer, struct gl_listener, retry);
-    int error = gl_poller_add(&l->engine->poller, &l->watch, EPOLLIN);
-
-    if (error < 0) {
-        l->retry.due_ms = gl_clock_ms() + ACCEPT_PAUSE_MS;
-        (void)gl_engine_timer_start(l->engine, &l->retry);
-    }
-}
-
-/* Without descriptors or memory the backlog stays readable, and so does a
- * listener that was shut down: watching it would spin. */
-static void
-pause_accepting(struct gl_listener *l, int error)
-{
-    struct gl_engine *e = l->engine;
-
-    gl_log(&e->log, GL_LOG_WARNING, "accepting pauses for %d ms: %s%s",
-           ACCEPT_PAUSE_MS, strerror(-error),
-           error == -EMFILE ? "; raise the limit of open files (ulimit -n)"
-                            : "");
-    l->retry.due_ms = gl_clock_ms() + ACCEPT_PAUSE_MS;
-    if (gl_engine_timer_start(e, &l->retry) == 0) {
-        gl_poller_remove(&e->poller, &l->watch);
-    }
-}
-
-/* Whether accept() failed for this one peer alone (see accept(2): errors of
- * the network that wait on the new socket are told there). */
-static bool
-is_of_one_peer(int error)
-{
-    switch (-error) {
-    case ECONNABORTED:
-    case EHOSTDOWN:
-    case EHOSTUNREACH:
-    case ENETDOWN:
-    case ENETUNREACH:
-    case ENONET:
-    case ENOPROTOOPT:
-    case EPERM: /* a firewall's rule */
-    case EPROTO:
-        return true;
-    default:
-        return false;
-    }
-}
-
-static void
-listener_ready(struct gl_watch *watch, uint32_t events)
-{
-    struct gl_listener *l = GL_CONTAINER_OF(watch, struct gl_listener, watch);
-    struct gl_peer peer;
-
-    (void)events;
-    for (int i = 0; i < ACCEPTS_PER_EVENT; i++) {
-        int fd = gl_sock_accept(watch->fd, &peer);
-
-        if (fd == -EAGAIN) {
-            return;
-        }
-        if (fd >= 0) {
-            /* Failure has closed it: the peer sees that, and tries again. */
-            (void)gl_engine_adopt(l->engine, fd, &peer, l->transport,
-                                  l->protocol, l);
-        } else if (!is_of_one_peer(fd)) {
-            pause_accepting(l, fd);
-            return;
-        }
-    }
-}
-
-int
-gl_engine_listen(struct gl_engine *e, int fd,
-                 const struct gl_transport *transport,
-                 const struct gl_protocol *protocol, void *user)
-{
-    struct gl_listener *l = calloc(1, sizeof(*l));
-    int error;
-
-    if (l == NULL) {
-        return -ENOMEM;
-    }
-    l->watch.fd = fd;
-    l->watch.ready = listener_ready;
-    l->retry.fire = resume_accepting;
-    l->engine = e;
-    l->transport = transport;
-    l->protocol = protocol;
-    l->user = user;
-    gl_list_push(&e->listeners, &l->link);
-    error = gl_poller_add(&e->poller, &l->watch, EPOLLIN);
-    if (error < 0) {
-        free_listener(l);
-    }
-    return error;
-}
+/* --- connections ------------------------------------------------------ */
 
 int
 gl_engine_adopt(struct gl_engine *e, int fd, const struct gl_peer *peer,
@@ -678,11 +596,7 @@ gl_engine_drain(struct gl_engine *e)
     struct gl_list *link = e->connections.next;
 
     e->draining = true;
-    /* Connections still point at their listener: it is freed last. */
-    for (struct gl_list *l = e->listeners.next; l != &e->listeners;
-         l = l->next) {
-        silence_listener(GL_CONTAINER_OF(l, struct gl_listener, link));
-    }
+    gl_listeners_silence(e);
     while (link != &e->connections) {
         struct gl_conn *conn = GL_CONTAINER_OF(link, struct gl_conn, link);
 

@@ -55,10 +55,13 @@ struct gl_budget {
 extern const struct gl_budget gl_budget_default;
 
 struct gl_engine_stats {
-    uint64_t accepted; /* connections */
-    uint64_t requests; /* that got a slot */
-    uint64_t refused;  /* answered by the engine with a 4xx or 5xx */
-    uint64_t queued;   /* that had to wait for a slot */
+    uint64_t accepted;   /* connections */
+    uint64_t requests;   /* that got a slot */
+    uint64_t refused;    /* answered by the engine with a 4xx or 5xx */
+    uint64_t queued;     /* that had to wait for a slot */
+    uint64_t rejected;   /* connections beyond max_connections */
+    uint64_t overflowed; /* requests refused: the queue was full */
+    uint64_t expired;    /* requests refused: they waited too long */
     uint64_t turns;
     uint32_t connections; /* open now */
     uint32_t running;     /* slots in use now (not: requests that gave
@@ -77,12 +80,14 @@ struct gl_deferred {
 
 struct gl_listener {
     struct gl_watch watch;
-    struct gl_timer retry; /* runs while accepting is paused */
+    struct gl_timer retry; /* runs while an error pauses accepting */
     struct gl_engine *engine;
     const struct gl_transport *transport;
     const struct gl_protocol *protocol;
     void *user; /* borrowed; the owner's */
     struct gl_list link;
+    bool paused;  /* not watched */
+    bool starved; /* when it was last looked at, somebody had to wait */
 };
 
 /* Makes an engine.  `options` is copied; ops and owner are borrowed for the

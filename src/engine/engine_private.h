@@ -6,6 +6,7 @@
 #define GL_ENGINE_ENGINE_PRIVATE_H
 
 #include "base/clock.h"
+#include "base/episode.h"
 #include "engine/conn.h"
 #include "engine/engine.h"
 
@@ -40,6 +41,11 @@ struct gl_engine {
     struct gl_list spares; /* requests for reuse */
     uint32_t spare_count;
     struct gl_engine_stats stats;
+    uint32_t excess; /* connections that are being rejected */
+    uint32_t paused_listeners, starved_listeners;
+    struct gl_episode starving;  /* somebody waits in a backlog */
+    struct gl_episode rejecting; /* connections, beyond the limit */
+    struct gl_episode refusing;  /* requests, for want of a slot */
     struct gl_date date;
     bool in_turn;
     bool settling;
@@ -64,6 +70,19 @@ void gl_engine_wake(struct gl_engine *e);
 void gl_fd_bury(struct gl_engine *e);
 /* Ends every wait for a descriptor, waking nobody. */
 void gl_fd_forget_all(struct gl_engine *e);
+
+/* Has the listeners that were paused accept again, if they can: after
+ * connections were closed. */
+void gl_listeners_resume(struct gl_engine *e);
+/* Has no listener accept any more; connections may still point to them. */
+void gl_listeners_silence(struct gl_engine *e);
+void gl_listeners_free(struct gl_engine *e);
+
+/* Whether the queue for slots has no room for another request. */
+bool gl_engine_queue_full(const struct gl_engine *e);
+/* Counts, and logs, that a request got no slot: `late`, it waited too long;
+ * else the queue was full. */
+void gl_engine_note_overload(struct gl_engine *e, bool late);
 
 /* Begins to close every WebSocket, with 1001. */
 void gl_ws_close_all(struct gl_engine *e);

@@ -531,8 +531,10 @@ bool
 gl_request_keeps(struct gl_request *req)
 {
     /* A peer that still waits for its 100 may or may not send the body after
-     * a final answer: only closing is unambiguous (RFC 9110, 10.1.1). */
-    if (req->invite || req->conn->engine->draining) {
+     * a final answer: only closing is unambiguous (RFC 9110, 10.1.1).  Where
+     * others wait for a connection, each carries one request. */
+    if (req->invite || req->conn->engine->draining ||
+        req->conn->engine->paused_listeners > 0) {
         req->keep_alive = false;
     }
     return req->keep_alive;

@@ -54,8 +54,9 @@ gl_http1_refusal(char dst[GL_REFUSAL_BYTES], int status, const char *date,
                      "Content-Length: %zu\r\n"
                      "Date: %.29s\r\n"
                      "Server: greenloop\r\n"
-                     "Connection: close\r\n\r\n%s",
+                     "%sConnection: close\r\n\r\n%s",
                      status, reason, strlen(reason), date,
+                     status == 503 ? "Retry-After: 1\r\n" : "",
                      head_only ? "" : reason);
 
     return n < GL_REFUSAL_BYTES ? (size_t)n : GL_REFUSAL_BYTES - 1;

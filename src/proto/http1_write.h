@@ -18,8 +18,9 @@ size_t gl_http1_chunk_head(char dst[GL_CHUNK_HEAD_BYTES], uint64_t n);
 /* Writes decimal digits of n (at most 20, no NUL); returns their number. */
 size_t gl_http1_decimal(char dst[20], uint64_t n);
 /* Writes a whole answer with status (400..599), Date, Server, a short text
- * body (left out if head_only) and "Connection: close"; returns its length,
- * at most GL_REFUSAL_BYTES.  `date` is GL_DATE_BYTES long. */
+ * body (left out if head_only), "Connection: close", and for 503 Retry-After;
+ * returns its length, at most GL_REFUSAL_BYTES.  `date` is GL_DATE_BYTES
+ * long. */
 size_t gl_http1_refusal(char dst[GL_REFUSAL_BYTES], int status,
                         const char *date, int head_only);
 

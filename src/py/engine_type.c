@@ -804,11 +804,14 @@ engine_stats(PyObject *object, PyObject *unused)
     }
     s = gl_engine_stats(self->engine);
     return Py_BuildValue(
-        "{sK sK sK sK sK sI sI sI sI sI sI sK sI}", "accepted",
+        "{sK sK sK sK sK sK sK sK sI sI sI sI sI sI sK sI}", "accepted",
         (unsigned long long)s.accepted, "requests",
         (unsigned long long)s.requests, "refused",
         (unsigned long long)s.refused, "queued", (unsigned long long)s.queued,
-        "turns", (unsigned long long)s.turns, "connections", s.connections,
+        "rejected", (unsigned long long)s.rejected, "overflowed",
+        (unsigned long long)s.overflowed, "expired",
+        (unsigned long long)s.expired, "turns",
+        (unsigned long long)s.turns, "connections", s.connections,
         "running", s.running, "waiting", s.waiting, "cores", self->pool.made,
         "busy", self->pool.busy, "spawned", self->job_count, "retired",
         (unsigned long long)(self->pool.retired + self->job_pool.retired),

@@ -62,6 +62,8 @@ check_refusal(int status, bool head_only)
     CHECK(strstr(text, "\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"));
     CHECK(strstr(text, "\r\nServer: greenloop\r\n"));
     CHECK(strstr(text, "\r\nConnection: close\r\n"));
+    CHECK((strstr(text, "\r\nRetry-After: 1\r\n") != NULL) ==
+          (status == 503));
     (void)snprintf(line, sizeof(line), "\r\nContent-Length: %zu\r\n",
                    strlen(gl_http_reason(status)));
     CHECK(strstr(text, line));

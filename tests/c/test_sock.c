@@ -67,6 +67,7 @@ check_accept(struct sockaddr *at, socklen_t at_bytes, struct sockaddr *to,
     if (!CHECK(listener >= 0 && client >= 0)) {
         return;
     }
+    gl_sock_prepare_listener(listener); /* its connections inherit that */
     CHECK(gl_sock_accept(listener, &peer) == -EAGAIN);
     CHECK(peer.port == 7); /* untouched on failure */
     /* The port is at the same place in both families. */

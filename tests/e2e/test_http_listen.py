@@ -123,22 +123,38 @@ def test_out_of_descriptors(loop: str) -> None:
     """Accepting pauses, without spinning, and goes on by itself."""
     with server(APP, "--loop", loop) as s, few_descriptors(s, 5):
         wires = [Wire(s.connect()) for _ in range(20)]
-        for wire in wires:
-            wire.send(request("GET", "/"))
+        raw = request("GET", "/")
         for wire in wires[:5]:
-            assert wire.reply().status == 200
+            wire.send(raw[:-2])  # holds a descriptor
+        for wire in wires[5:]:
+            wire.send(raw)
         s.wait_for("accepting pauses")
-        assert cpu_while(s.pid) < 0.1
-        # Connections that were accepted are served all the while.
-        assert wires[0].get("/").status == 200
-        assert wires[5].is_silent(0.05)
-        for at in range(0, 15, 5):
-            for wire in wires[at : at + 5]:
-                wire.sock.close()
-            for wire in wires[at + 5 : at + 10]:
-                assert wire.reply().status == 200
-        for wire in wires[15:]:
+        assert cpu_while(s.pid, 1.2) < 0.1
+        assert s.err.count("accepting pauses") == 1
+        assert all(wire.is_silent(0.01) for wire in wires)
+        # Those that were accepted are served, and make room for the others,
+        # who need not wait until a client closes.
+        for wire in wires[:5]:
+            wire.send(raw[-2:])
+            assert wire.reply().closes
+        for wire in wires[5:]:
+            assert wire.reply().status == 200
+        for wire in wires:
             wire.sock.close()
         with open_wire(s) as wire:
-            assert wire.get("/").status == 200
+            assert not wire.get("/").closes
+        s.wait_for("accepting goes on")
+        assert s.err.count("accepting") == 2
         assert "ulimit -n" in s.err
+
+
+def test_no_file_can_be_opened_for_a_moment() -> None:
+    """The limit is raised from outside: no connection has to end first."""
+    with server(APP) as s:
+        with few_descriptors(s, 0), open_wire(s) as wire:
+            wire.send(request("GET", "/"))
+            s.wait_for("accepting pauses")
+            assert wire.is_silent(0.01)
+        with open_wire(s) as wire:
+            assert wire.get("/").status == 200
+        s.wait_for("accepting goes on")

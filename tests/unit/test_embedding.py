@@ -656,3 +656,36 @@ def test_lazy_names() -> None:
 async def _closed_server() -> Any:
     async with serving() as service:
         return service.server
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_limits_are_counted(kind: str) -> None:
+    """By names in `options`, and in stats()."""
+
+    async def main() -> None:
+        limits = {"max_connections": 1, "max_connections_reject": 1}
+        gate = asyncio.get_running_loop().create_future()
+
+        def application(environ: Any, start_response: Any) -> list[bytes]:
+            greenloop.await_(gate)
+            start_response("200 OK", [])
+            return [b""]
+
+        server = await greenloop.start_server(
+            application, "127.0.0.1:0", options=limits
+        )
+        port = server.sockets[0].getsockname()[1]
+        first = asyncio.ensure_future(fetch(port))
+        await until(lambda: server.stats()["running"] == 1)
+        assert (await fetch(port)).status == 503
+        assert server.stats()["rejected"] == 1
+        gate.set_result(None)
+        assert (await first).status == 200
+        assert (server.stats()["overflowed"], server.stats()["expired"]) == (
+            0,
+            0,
+        )
+        server.close()
+        await server.wait_closed()
+
+    run_on(kind, main)
