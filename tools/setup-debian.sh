@@ -61,6 +61,7 @@ want python3-venv /usr/bin/python3 -c 'import ensurepip, venv'
 want curl command -v curl                   # a client of the tests
 want redis-server command -v redis-server   # the chat's other end
 want postgresql has_postgresql              # that of the database page
+want systemd command -v systemd-socket-activate # passes sockets on
 want chromium command -v chromium           # a browser, and what drives it
 want chromium-driver command -v chromedriver
 

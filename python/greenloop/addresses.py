@@ -6,10 +6,11 @@
     [::1]:9090       one IPv6 address
     /run/app.sock    a Unix socket; a path has at least one slash in it
     @name            an abstract Unix socket
+    fd://3           a listening socket that was inherited
 
 Port 0 asks the system for a free port.  All sockets are made non-blocking
-and close-on-exec.  A Unix socket's file that a dead server left behind is
-replaced; one on which somebody listens never is.
+and close-on-exec, inherited ones too.  A Unix socket's file that a dead
+server left behind is replaced; one on which somebody listens never is.
 """
 
 from __future__ import annotations
@@ -17,15 +18,21 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import fcntl
 import os
 import socket
 import stat
+
+from greenloop import unix_sockets
+from greenloop.socket_options import SocketOptions
 
 __all__ = ["Address", "AddressError", "listen", "parse", "socket_name"]
 
 # Binding a second family to the port that the first one was given may fail,
 # because somebody else has it there; then the pair is tried anew.
 PORT_ATTEMPTS = 20
+
+PLAIN = SocketOptions()
 
 
 class AddressError(OSError):
@@ -40,7 +47,8 @@ class AddressError(OSError):
 
 @dataclasses.dataclass(frozen=True)
 class Address:
-    """A parsed address.  `path` is set for Unix sockets, and only there.
+    """A parsed address.  `path` is set for Unix sockets, and only there;
+    `fd` for an inherited socket.
 
     An abstract path begins with a NUL byte, as the socket module wants it.
     """
@@ -49,12 +57,18 @@ class Address:
     host: str = ""
     port: int = 0
     path: str | None = None
+    fd: int | None = None
 
 
 def parse(text: str) -> Address:
     """Reads an address; AddressError if it is none."""
     if text.startswith("@") and len(text) > 1:
         return Address(text, path="\0" + text[1:])
+    if text.startswith("fd://"):
+        number = text[5:]
+        if not (number.isascii() and number.isdigit() and len(number) < 8):
+            raise _no_address(text, "write fd:// and a number")
+        return Address(text, fd=int(number))
     if "/" in text and "://" not in text:
         return Address(text, path=text)
     host, colon, port = text.rpartition(":")
@@ -74,7 +88,9 @@ def _no_address(text: str, why: str) -> AddressError:
     return AddressError(errno.EINVAL, f"cannot listen on {text!r}: {why}")
 
 
-def listen(text: str, backlog: int = 1024) -> list[socket.socket]:
+def listen(
+    text: str, backlog: int = 1024, options: SocketOptions = PLAIN
+) -> list[socket.socket]:
     """Listens on an address; returns its sockets, which the caller owns.
 
     A host name may give several.  Raises AddressError, and then leaves
@@ -82,9 +98,11 @@ def listen(text: str, backlog: int = 1024) -> list[socket.socket]:
     """
     address = parse(text)
     try:
+        if address.fd is not None:
+            return [_adopt(address.fd, options)]
         if address.path is not None:
-            return [_listen_unix(address.path, backlog)]
-        return _listen_tcp(address, backlog)
+            return [_listen_unix(address.path, backlog, options)]
+        return _listen_tcp(address, backlog, options)
     except OSError as error:
         raise _explain(address, error) from error
 
@@ -101,11 +119,13 @@ def socket_name(sock: socket.socket, scheme: str = "http") -> str:
     return f"{scheme}://{shown}:{port}"
 
 
-def _listen_tcp(address: Address, backlog: int) -> list[socket.socket]:
+def _listen_tcp(
+    address: Address, backlog: int, options: SocketOptions
+) -> list[socket.socket]:
     places = _resolve(address)
     for attempt in range(PORT_ATTEMPTS):
         try:
-            return _listen_all(places, backlog)
+            return _listen_all(places, backlog, options)
         except OSError as error:
             unlucky = address.port == 0 and error.errno == errno.EADDRINUSE
             if not unlucky or attempt == PORT_ATTEMPTS - 1:
@@ -132,7 +152,9 @@ def _resolve(address: Address) -> list[tuple[socket.AddressFamily, str, int]]:
 
 
 def _listen_all(
-    places: list[tuple[socket.AddressFamily, str, int]], backlog: int
+    places: list[tuple[socket.AddressFamily, str, int]],
+    backlog: int,
+    options: SocketOptions,
 ) -> list[socket.socket]:
     """One socket for each place, all with the same port.
 
@@ -142,11 +164,11 @@ def _listen_all(
     absent: OSError | None = None
     with contextlib.ExitStack() as undo:
         made: list[socket.socket] = []
-        for family, host, port in places:
+        for place in places:
             if made:
-                port = made[0].getsockname()[1]
+                place = (*place[:2], made[0].getsockname()[1])
             try:
-                sock = _bind_tcp(family, host, port, len(places) > 1)
+                sock = _bind_tcp(place, len(places) > 1, options)
             except OSError as error:
                 if error.errno not in (
                     errno.EADDRNOTAVAIL,
@@ -165,9 +187,12 @@ def _listen_all(
 
 
 def _bind_tcp(
-    family: socket.AddressFamily, host: str, port: int, alone: bool
+    place: tuple[socket.AddressFamily, str, int],
+    alone: bool,
+    options: SocketOptions,
 ) -> socket.socket:
     """A bound socket.  `alone`: leave IPv4 to another socket."""
+    family, host, port = place
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -175,6 +200,8 @@ def _bind_tcp(
             sock.setsockopt(
                 socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(alone)
             )
+        options.prepare_tcp(sock)
+        options.prepare(sock)
         sock.bind((host, port))
     except BaseException:
         sock.close()
@@ -182,21 +209,15 @@ def _bind_tcp(
     return sock
 
 
-def _listen_unix(path: str, backlog: int) -> socket.socket:
+def _listen_unix(
+    path: str, backlog: int, options: SocketOptions
+) -> socket.socket:
     sock = socket.socket(
         socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK
     )
     try:
-        try:
-            sock.bind(path)
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE or not _stale(path):
-                raise
-            # A server that has bound this name and listens only in the
-            # next microsecond looks just as dead; it would be unreachable
-            # then.  No lock guards this: bind() has none to offer.
-            os.unlink(path)
-            sock.bind(path)
+        options.prepare(sock)
+        unix_sockets.bind(sock, path, options)
         sock.listen(backlog)
     except BaseException:
         sock.close()
@@ -204,14 +225,38 @@ def _listen_unix(path: str, backlog: int) -> socket.socket:
     return sock
 
 
-def _stale(path: str) -> bool:
-    """Whether this is a socket's file on which nobody listens."""
-    if path.startswith("\0") or not stat.S_ISSOCK(os.lstat(path).st_mode):
-        return False
-    with socket.socket(
-        socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK
-    ) as probe:
-        return probe.connect_ex(path) == errno.ECONNREFUSED
+def _adopt(fd: int, options: SocketOptions) -> socket.socket:
+    """The listening socket that somebody opened for us."""
+    try:
+        flags = fcntl.fcntl(fd, fcntl.F_GETFD)
+    except OSError:
+        raise OSError(errno.EBADF, "nobody has passed it to us") from None
+    if flags & fcntl.FD_CLOEXEC:
+        raise OSError(
+            errno.EBUSY, "it is not inherited, or an option has taken it"
+        )
+    if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+        raise OSError(errno.ENOTSOCK, "it is not a socket")
+    sock = socket.socket(fileno=fd)
+    try:
+        _check_listening(sock)
+        options.prepare(sock)
+        sock.setblocking(False)
+        os.set_inheritable(fd, False)
+    except BaseException:
+        sock.detach()  # it stays whose it was
+        raise
+    return sock
+
+
+def _check_listening(sock: socket.socket) -> None:
+    if sock.type & socket.SOCK_DGRAM == socket.SOCK_DGRAM:
+        raise OSError(errno.EPROTOTYPE, "it is a datagram socket")
+    families = socket.AF_INET, socket.AF_INET6, socket.AF_UNIX
+    if sock.family not in families or sock.type != socket.SOCK_STREAM:
+        raise OSError(errno.EPROTOTYPE, "it is neither TCP nor a Unix stream")
+    if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        raise OSError(errno.EINVAL, "it does not listen")
 
 
 def _explain(address: Address, error: OSError) -> AddressError:
@@ -224,6 +269,8 @@ def _explain(address: Address, error: OSError) -> AddressError:
 def _reason(address: Address, error: OSError) -> str:
     if isinstance(error, socket.gaierror):
         return f"the name {address.host!r} stands for no address"
+    if address.fd is not None:
+        return error.strerror or str(error)
     if error.errno == errno.EADDRINUSE:
         return _taken(address)
     if error.errno == errno.EACCES and address.path is None:

@@ -32,6 +32,7 @@ class Kind(enum.Enum):
     FLAG = enum.auto()  # takes no value
     INT = enum.auto()
     KIB = enum.auto()  # an integer, for 1024 bytes each
+    OCTAL = enum.auto()  # permission bits
     SECONDS = enum.auto()  # a decimal fraction is allowed
     TEXT = enum.auto()
     CHOICE = enum.auto()
@@ -75,6 +76,7 @@ class Option:
     field     of Settings; empty if nothing there changes
     repeat    the field is a list, each use adds to it
     optional  the value may be left out
+    bare      what it is then; empty changes nothing
     constant  what a flag stores
     choices   the values of a CHOICE
     minimum   the least value of a number that is not the engine's
@@ -90,6 +92,7 @@ class Option:
     field: str = ""
     repeat: bool = False
     optional: bool = False
+    bare: str = ""
     constant: bool = True
     choices: tuple[str, ...] = ()
     minimum: int = 0
@@ -111,8 +114,9 @@ OPTIONS: tuple[Option, ...] = (
         LISTENING,
         Kind.TEXT,
         "serve HTTP on this address: :9090 (every IPv4 address), "
-        "host:port, [::1]:port, /path of a Unix socket, or @name of an "
-        "abstract one; port 0 takes a free port; may be repeated",
+        "host:port, [::1]:port, /path of a Unix socket, @name of an "
+        "abstract one, or fd://N of an inherited socket; port 0 takes a "
+        "free port; may be repeated",
         aliases=("http",),
         metavar="ADDR",
         field="http_sockets",
@@ -150,6 +154,89 @@ OPTIONS: tuple[Option, ...] = (
         metavar="N",
         field="backlog",
         minimum=1,
+    ),
+    Option(
+        "chmod-socket",
+        LISTENING,
+        Kind.OCTAL,
+        "permissions of the Unix sockets' files, from the moment they "
+        "exist; 666 without a value; else they follow the umask",
+        aliases=("C",),
+        metavar="MODE",
+        field="socket_mode",
+        optional=True,
+        bare="666",
+    ),
+    Option(
+        "chown-socket",
+        LISTENING,
+        Kind.TEXT,
+        "owner and group of the Unix sockets' files, by name or number",
+        metavar="USER[:GROUP]",
+        field="socket_owner",
+    ),
+    Option(
+        "umask",
+        LISTENING,
+        Kind.OCTAL,
+        "permissions that files made by this process do not get",
+        metavar="MODE",
+        field="umask",
+    ),
+    Option(
+        "vacuum",
+        LISTENING,
+        Kind.FLAG,
+        "remove the Unix sockets' files at the end",
+        field="vacuum",
+    ),
+    Option(
+        "reuse-port",
+        LISTENING,
+        Kind.FLAG,
+        "let other processes of this user listen on the same port, each "
+        "with a part of the connections (SO_REUSEPORT)",
+        field="reuse_port",
+    ),
+    Option(
+        "freebind",
+        LISTENING,
+        Kind.FLAG,
+        "listen on addresses that the machine does not have yet",
+        field="freebind",
+    ),
+    Option(
+        "so-keepalive",
+        LISTENING,
+        Kind.FLAG,
+        "let the kernel find out that a silent client is gone (TCP "
+        "keep-alive, as its net.ipv4.tcp_keepalive_* say)",
+        field="so_keepalive",
+    ),
+    Option(
+        "defer-accept",
+        LISTENING,
+        Kind.FLAG,
+        "let the kernel keep a TCP connection until its client has sent "
+        "something, or for a second (TCP_DEFER_ACCEPT)",
+        field="defer_accept",
+    ),
+    Option(
+        "socket-sndbuf",
+        LISTENING,
+        Kind.INT,
+        "what the kernel buffers of a connection's output; 0: its own "
+        "choice, which grows with need",
+        metavar="BYTES",
+        field="socket_sndbuf",
+    ),
+    Option(
+        "socket-rcvbuf",
+        LISTENING,
+        Kind.INT,
+        "the same of its input",
+        metavar="BYTES",
+        field="socket_rcvbuf",
     ),
     Option(
         "wsgi-file",
@@ -296,6 +383,41 @@ OPTIONS: tuple[Option, ...] = (
         "request body; a larger one is answered 413, 0 is no limit",
         metavar="BYTES",
         engine=("body_max_bytes",),
+    ),
+    Option(
+        "max-connections",
+        LIMITS,
+        Kind.INT,
+        "connections that are open at a time; an idle one makes room for a "
+        "new one, else that waits in the backlog; 0 is no limit",
+        metavar="N",
+        engine=("max_connections",),
+    ),
+    Option(
+        "max-connections-reject",
+        LIMITS,
+        Kind.FLAG,
+        "answer 503 to connections beyond --max-connections, instead of "
+        "leaving them in the backlog",
+        engine=("max_connections_reject",),
+    ),
+    Option(
+        "max-queued",
+        LIMITS,
+        Kind.INT,
+        "requests that wait for a core; further ones are answered 503; 0 "
+        "is no limit",
+        metavar="N",
+        engine=("max_queued",),
+    ),
+    Option(
+        "queue-timeout",
+        TIMEOUTS,
+        Kind.SECONDS,
+        "how long a request may wait for a core; then it is answered 503; "
+        "0 is no limit",
+        metavar="SECONDS",
+        engine=("queue_timeout_ms",),
     ),
     Option(
         "http-headers-timeout",
@@ -457,6 +579,24 @@ OPTIONS: tuple[Option, ...] = (
         "implied: SIGTERM stops the server gracefully",
     ),
     Option(
+        "tcp-nodelay",
+        COMPATIBILITY,
+        Kind.FLAG,
+        "implied: TCP_NODELAY is set on every connection",
+    ),
+    Option(
+        "no-defer-accept",
+        COMPATIBILITY,
+        Kind.FLAG,
+        "implied: connections are accepted before they send",
+    ),
+    Option(
+        "close-on-exec",
+        COMPATIBILITY,
+        Kind.FLAG,
+        "implied: no program that is started inherits a descriptor",
+    ),
+    Option(
         "thunder-lock",
         COMPATIBILITY,
         Kind.FLAG,
@@ -567,9 +707,8 @@ REFUSALS: tuple[Refusal, ...] = (
         "leave it out.",
     ),
     Refusal(
-        ("vacuum",),
-        "is not needed: a Unix socket left behind is replaced at the next "
-        "start; leave it out.",
+        ("abstract-socket",),
+        "is not needed: write @name for an abstract address.",
     ),
     Refusal(
         ("mule", "mules", "spooler", "cron", "cache2", "queue"),

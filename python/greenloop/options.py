@@ -12,9 +12,11 @@ import difflib
 import functools
 import math
 import os
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from greenloop import inherited
 from greenloop.option_table import (
     OPTIONS,
     REFUSALS,
@@ -58,6 +60,16 @@ class Settings:
     legacy_coroutines: bool = False
     graceful_timeout: float = 30.0
     backlog: int = 1024
+    socket_mode: int | None = None
+    socket_owner: str | None = None
+    umask: int | None = None
+    vacuum: bool = False
+    reuse_port: bool = False
+    freebind: bool = False
+    so_keepalive: bool = False
+    defer_accept: bool = False
+    socket_sndbuf: int = 0
+    socket_rcvbuf: int = 0
     engine: dict[str, int] = dataclasses.field(default_factory=dict)
     opt: dict[str, Any] = dataclasses.field(
         default_factory=dict, compare=False
@@ -204,7 +216,11 @@ def _as_given(
 
 def _check(settings: Settings) -> None:
     """What no option can see alone."""
-    if not settings.http_sockets and not settings.https_sockets:
+    if (
+        not settings.http_sockets
+        and not settings.https_sockets
+        and not inherited.announced()
+    ):
         raise UsageError(
             "no address to listen on: give one with --http-socket, "
             "for example --http-socket :9090."
@@ -231,7 +247,11 @@ def _value(option: Option, text: str | None) -> Any:
     if option.kind is Kind.FLAG:
         return int(option.constant) if option.engine else option.constant
     if text is None:
-        return None
+        text = option.bare
+        if not text:
+            return None
+    if option.kind is Kind.OCTAL:
+        return _octal(option, text)
     if option.kind in (Kind.INT, Kind.KIB, Kind.SECONDS):
         return _number(option, text)
     if option.kind is Kind.CHOICE and text not in option.choices:
@@ -271,6 +291,15 @@ def _number(option: Option, text: str) -> int | float:
             low, high = math.ceil(low), math.floor(high)
         _check_range(option, text, number, low, high)
     return round(number * option.scale)
+
+
+def _octal(option: Option, text: str) -> int:
+    """Permission bits: an octal number up to 777."""
+    if re.fullmatch("[0-7]{1,4}", text) and int(text, 8) <= 0o777:
+        return int(text, 8)
+    raise UsageError(
+        f"{dashed(option.name)} is an octal number up to 777, not {text!r}."
+    )
 
 
 def _check_range(

@@ -30,6 +30,7 @@ class SocketOptions:
     reuse_port: bool = False
     freebind: bool = False
     keepalive: bool = False
+    defer_accept: bool = False
     send_buffer: int = 0
     receive_buffer: int = 0
 
@@ -42,8 +43,12 @@ class SocketOptions:
 
     def prepare(self, sock: socket.socket) -> None:
         """Sets what connections inherit; before listen(), for the window."""
-        if self.keepalive and sock.family != socket.AF_UNIX:
+        tcp = sock.family != socket.AF_UNIX
+        if self.keepalive and tcp:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if self.defer_accept and tcp:
+            # One second: then silent clients are ours to time out.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
         if self.send_buffer > 0:
             sock.setsockopt(
                 socket.SOL_SOCKET, socket.SO_SNDBUF, self.send_buffer

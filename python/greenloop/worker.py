@@ -26,6 +26,7 @@ from typing import Any
 from greenloop import _core, loader, mounts, tls
 from greenloop.compat import asyncio_patch, uwsgi_module
 from greenloop.listeners import Listeners, open_listeners
+from greenloop.notify import Notifier
 from greenloop.options import Settings
 from greenloop.server import Server
 
@@ -44,6 +45,9 @@ def run(settings: Settings) -> int:
     Raises loader.LoadError if there is no application, and
     addresses.AddressError if an address cannot be listened on.
     """
+    notifier = Notifier()
+    if settings.umask is not None:
+        os.umask(settings.umask)
     if settings.logto is not None:
         _redirect_output(settings.logto)
     listeners = _listen(settings)
@@ -57,7 +61,7 @@ def run(settings: Settings) -> int:
         _settle_the_collector(settings.cores)
         _settle_the_stacks()
         try:
-            return _Worker(settings, loop, apps, listeners).run()
+            return _Worker(settings, loop, apps, listeners, notifier).run()
         finally:
             uwsgi_module.run_hook("atexit", _report)
     finally:
@@ -138,9 +142,11 @@ class _Worker:
         loop: asyncio.AbstractEventLoop,
         apps: list[tuple[str, Any]],
         listeners: Listeners,
+        notifier: Notifier,
     ) -> None:
         self._settings = settings
         self._listeners = listeners
+        self._notifier = notifier
         self._loop = loop
         self._deadline = 0.0
         self._server = Server(
@@ -162,7 +168,10 @@ class _Worker:
             self._start()
             for listener in self._listeners.listeners:
                 _say(f"listening on {listener.name}")
+            for remark in self._listeners.remarks:
+                _say(remark)
             _say("ready")
+            self._notifier.tell("READY=1")
             self._loop.run_until_complete(self._server.wait_closed())
         finally:
             self._close_loop()
@@ -204,6 +213,7 @@ class _Worker:
         self._watch_the_end()
         if self._server.is_serving():
             _say("stopping: waiting for running requests")
+            self._notifier.tell("STOPPING=1")
             self._server.close()
         else:
             self._server.close_now()
@@ -214,7 +224,7 @@ class _Worker:
             return
         seconds = self._settings.graceful_timeout + MARGIN_SECONDS
         self._deadline = time.monotonic() + seconds
-        watchdog = threading.Timer(seconds, _end_by_force)
+        watchdog = threading.Timer(seconds, _end_by_force, [self._listeners])
         watchdog.daemon = True
         watchdog.start()
 
@@ -232,9 +242,10 @@ class _Worker:
         loop.close()
 
 
-def _end_by_force() -> None:
+def _end_by_force(listeners: Listeners) -> None:
     _say(
         "stopped by force: something still blocked the event loop, or a "
         "thread did not end, after the graceful timeout"
     )
+    listeners.close()
     os._exit(1)
