@@ -225,6 +225,13 @@ def _check(settings: Settings) -> None:
             "no address to listen on: give one with --http-socket, "
             "for example --http-socket :9090."
         )
+    engine = settings.engine
+    if engine.get("max_connections_reject") and not engine.get(
+        "max_connections"
+    ):
+        raise UsageError(
+            "--max-connections-reject needs a limit: --max-connections N."
+        )
     if settings.wsgi_file is not None and settings.module is not None:
         raise UsageError(
             "--wsgi-file and --module both name the application; give one "

@@ -89,6 +89,31 @@ note_room(struct gl_engine *e)
     }
 }
 
+/* --- making room ------------------------------------------------------- */
+
+/* Closes, of the connections between two requests, the one that has been so
+ * for longest.  With max_connections the list is in that order, because each
+ * connection goes to its end when it becomes idle (gl_conn_next); without, it
+ * closes an old one.  What is not idle is moved out of the way, so that
+ * looking again finds others. */
+static bool
+close_an_idle_one(struct gl_engine *e)
+{
+    for (int i = 0; i < LOOKS_FOR_IDLE && !gl_list_empty(&e->connections);
+         i++) {
+        struct gl_conn *conn =
+            GL_CONTAINER_OF(e->connections.next, struct gl_conn, link);
+
+        if (gl_conn_is_idle(conn)) {
+            gl_conn_close(conn);
+            return true;
+        }
+        gl_list_remove(&conn->link);
+        gl_list_push(&e->connections, &conn->link);
+    }
+    return false;
+}
+
 /* --- pausing ---------------------------------------------------------- */
 
 static void
@@ -128,6 +153,9 @@ pause_accepting(struct gl_listener *l, int error)
     struct gl_engine *e = l->engine;
 
     note_starved(l, error);
+    if (error == -EMFILE && close_an_idle_one(e)) {
+        return; /* and the next event has its descriptor */
+    }
     l->retry.due_ms = gl_clock_ms() + ACCEPT_PAUSE_MS;
     if (error != NO_ROOM && gl_engine_timer_start(e, &l->retry) < 0) {
         return; /* without a timer it might never be watched again */
@@ -160,27 +188,6 @@ has_room(const struct gl_engine *e)
 {
     return e->options.max_connections == 0 ||
            e->stats.connections - e->excess < e->options.max_connections;
-}
-
-/* Closes, of the connections between two requests, the one that has been so
- * for longest.  The list is in that order, because each connection goes to
- * its end when it becomes idle (gl_conn_next); what is not idle is moved out
- * of the way, so that looking again finds others. */
-static bool
-close_an_idle_one(struct gl_engine *e)
-{
-    for (int i = 0; i < LOOKS_FOR_IDLE; i++) {
-        struct gl_conn *conn =
-            GL_CONTAINER_OF(e->connections.next, struct gl_conn, link);
-
-        if (gl_conn_is_idle(conn)) {
-            gl_conn_close(conn);
-            return true;
-        }
-        gl_list_remove(&conn->link);
-        gl_list_push(&e->connections, &conn->link);
-    }
-    return false;
 }
 
 /* Takes a connection beyond the limit.  What answers in plain bytes says so

@@ -429,6 +429,39 @@ check_accept(int error, unsigned warnings)
     close(fd);
 }
 
+/* What pauses a listener may also keep it from being watched again. */
+static void
+test_resuming_fails(void)
+{
+    struct sockaddr_in addr;
+    struct rig rig;
+    struct rig_peer peer = {0};
+    int fd = listen_somewhere(&addr);
+
+    check_case("resuming fails");
+    rig_init(&rig);
+    rig_open(&rig);
+    CHECK(gl_engine_listen(rig.engine, fd, rig.transport, rig.protocol,
+                           NULL) == 0);
+    peer.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK(connect(peer.fd, (void *)&addr, sizeof(addr)) == 0);
+    (void)!__real_send(peer.fd, GET("/"), strlen(GET("/")), 0);
+    fault.call = ACCEPT4;
+    fault.error = ENFILE;
+    fault.fails_in = 1;
+    RIG_UNTIL(&rig, rig.log_lines == 1);
+    fault.call = EPOLL_CTL;
+    fault.error = ENOMEM;
+    fault.fails_in = 1;
+    RIG_UNTIL(&rig, strcmp(peer_statuses(&peer, false), "200") == 0);
+    CHECK(fault.fails_in == 0 && rig.log_lines == 2);
+    CHECK(gl_engine_stats(rig.engine).turns < 200);
+    peer_close(&peer);
+    RIG_UNTIL(&rig, rig_is_empty(&rig));
+    rig_close(&rig);
+    close(fd);
+}
+
 /* A listener that cannot accept any more does not keep the loop busy. */
 static void
 test_broken_listener(void)
@@ -619,8 +652,11 @@ main(void)
     check_accept(EINTR, 0);
     check_accept(ECONNABORTED, 0);
     check_accept(EMFILE, 1);
+    check_accept(ENFILE, 1);
+    check_accept(ENOBUFS, 1);
     check_accept(ENOMEM, 1);
     check_accept(EHOSTUNREACH, 0);
+    test_resuming_fails();
     test_broken_listener();
     test_listen_fails();
     test_wait_without_deadline();

@@ -35,13 +35,26 @@ door_open(struct rig *rig, struct door *door,
                            NULL) == 0);
 }
 
+static void
+peer_open(struct rig_peer *peer)
+{
+    *peer = (struct rig_peer){0};
+    peer->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+}
+
+static void
+peer_connect(struct rig_peer *peer, const struct door *door)
+{
+    CHECK(connect(peer->fd, (const void *)&door->addr, sizeof(door->addr)) ==
+          0);
+}
+
 /* Connects; whether it is accepted is another matter. */
 static void
 door_knock(const struct door *door, struct rig_peer *peer)
 {
-    *peer = (struct rig_peer){0};
-    peer->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    CHECK(connect(peer->fd, (void *)&door->addr, sizeof(door->addr)) == 0);
+    peer_open(peer);
+    peer_connect(peer, door);
 }
 
 static void
@@ -217,9 +230,9 @@ test_no_keeping_while_somebody_waits(void)
     RIG_UNTIL(&rig, peer_read(&busy) == 0 && busy.ended);
     CHECK(peer_got(&busy, "200"));
     CHECK(find_text(busy.got, busy.n, "Connection: close") != NULL);
+    peer_close(&busy);
     RIG_UNTIL(&rig, strcmp(peer_statuses(&other, false), "200") == 0);
     CHECK(find_text(other.got, other.n, "Connection: close") == NULL);
-    peer_close(&busy);
     peer_close(&other);
     end_test(&rig, &door);
 }
@@ -242,8 +255,8 @@ test_a_request_on_its_way(void)
     knock_and_ask(&door, &other); /* announced before the next line's */
     peer_send(&idle, GET("/"), strlen(GET("/")));
     RIG_UNTIL(&rig, strcmp(peer_statuses(&idle, false), "200 200") == 0);
-    RIG_UNTIL(&rig, strcmp(peer_statuses(&other, false), "200") == 0);
     peer_close(&idle);
+    RIG_UNTIL(&rig, strcmp(peer_statuses(&other, false), "200") == 0);
     peer_close(&other);
     end_test(&rig, &door);
 }
@@ -331,6 +344,7 @@ test_out_of_descriptors(void)
 
     check_case("out of descriptors");
     rig_init(&rig);
+    rig.hold = true;
     rig_open(&rig);
     door_open(&rig, &door, rig.transport);
     for (int i = 0; i < PEERS; i++) {
@@ -342,15 +356,55 @@ test_out_of_descriptors(void)
     CHECK(setrlimit(RLIMIT_NOFILE, &few) == 0);
     until = gl_clock_ms() + 1200; /* two retries */
     RIG_UNTIL(&rig, gl_clock_ms() > until);
-    CHECK(rig.answered == MORE && connections(&rig) == MORE);
+    CHECK(rig.started == MORE && connections(&rig) == MORE);
     CHECK(rig.log_lines == 1);
     CHECK(gl_engine_stats(rig.engine).turns < 200);
     CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
+    rig.hold = false;
+    while (rig_release(&rig)) {
+    }
     for (int i = 0; i < PEERS; i++) {
         RIG_UNTIL(&rig, strcmp(peer_statuses(&peers[i], false), "200") == 0);
         peer_close(&peers[i]);
     }
     RIG_UNTIL(&rig, rig.log_lines == 2);
+    end_test(&rig, &door);
+}
+
+/* Then idle connections make room, one for each new one. */
+static void
+test_idle_ones_give_their_descriptors(void)
+{
+    enum { PEERS = 6, MORE = 2 };
+    struct rig_peer peers[PEERS];
+    struct rlimit before, few;
+    struct door door;
+    struct rig rig;
+    int open = 0;
+
+    check_case("idle ones give their descriptors");
+    rig_init(&rig);
+    rig_open(&rig);
+    door_open(&rig, &door, rig.transport);
+    for (int i = 0; i < PEERS; i++) {
+        peer_open(&peers[i]);
+    }
+    CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0);
+    few = before;
+    few.rlim_cur = (rlim_t)peers[PEERS - 1].fd + 1 + MORE;
+    CHECK(setrlimit(RLIMIT_NOFILE, &few) == 0);
+    for (int i = 0; i < PEERS; i++) {
+        peer_connect(&peers[i], &door);
+        peer_send(&peers[i], GET("/"), strlen(GET("/")));
+        RIG_UNTIL(&rig, strcmp(peer_statuses(&peers[i], false), "200") == 0);
+    }
+    for (int i = 0; i < PEERS; i++) {
+        (void)peer_read(&peers[i]);
+        open += !peers[i].ended;
+        peer_close(&peers[i]);
+    }
+    CHECK(open == MORE);
+    CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
     end_test(&rig, &door);
 }
 
@@ -497,6 +551,7 @@ main(void)
     test_rejecting();
     test_rejecting_without_an_answer();
     test_out_of_descriptors();
+    test_idle_ones_give_their_descriptors();
     test_draining_while_paused();
     test_queue_overflows();
     test_queue_timeout();

@@ -148,6 +148,20 @@ def test_out_of_descriptors(loop: str) -> None:
         assert "ulimit -n" in s.err
 
 
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_idle_connections_give_their_descriptors(loop: str) -> None:
+    with server(APP, "--loop", loop) as s, few_descriptors(s, 3):
+        wires = []
+        for _ in range(9):
+            wires.append(Wire(s.connect()))
+            assert wires[-1].get("/").status == 200
+        for wire in wires[:6]:
+            wire.expect_end()
+        for wire in wires:
+            wire.sock.close()
+        assert "ulimit -n" in s.err
+
+
 def test_no_file_can_be_opened_for_a_moment() -> None:
     """The limit is raised from outside: no connection has to end first."""
     with server(APP) as s:
