@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import socket
 from collections.abc import Iterable, Mapping, MutableMapping
 
@@ -29,7 +30,7 @@ def announced(environ: Mapping[str, str] = os.environ) -> int:
     count = environ.get("LISTEN_FDS", "")
     if environ.get("LISTEN_PID", "") != str(os.getpid()):
         return 0
-    return int(count) if count.isascii() and count.isdigit() else 0
+    return int(count) if re.fullmatch("[0-9]{1,5}", count) else 0
 
 
 class Inherited:
@@ -52,13 +53,13 @@ class Inherited:
         AddressError for a name that none has.
         """
         name = text.removeprefix("fd://")
-        if name == text:
-            wanted = addresses.parse(text)
-            return self._take(n for n in self._names if _is_at(n, wanted))
-        if not name.isdigit():
+        if name != text and not (name.isascii() and name.isdigit()):
             return self._named(name)
-        self._names.pop(int(name), None)
-        return []
+        wanted = addresses.parse(text)
+        if wanted.fd is not None:
+            self._names.pop(wanted.fd, None)
+            return []
+        return self._take(n for n in self._names if _is_at(n, wanted))
 
     def take_rest(self) -> list[socket.socket]:
         """All that are left, in their order."""

@@ -251,6 +251,8 @@ def test_no_such_descriptor(folder: pathlib.Path) -> None:
         ("fd://", "no inherited socket has that name"),
         ("fd://-1", "no inherited socket has that name"),
         ("fd://99999999999999999999", "write fd:// and a number"),
+        ("fd://" + "9" * 5000, "write fd:// and a number"),
+        ("fd://\u00b2", "no inherited socket has that name"),
     ],
 )
 def test_what_is_no_descriptor(
