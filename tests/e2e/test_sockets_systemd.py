@@ -103,7 +103,7 @@ def test_the_units_of_the_page(folder: pathlib.Path) -> None:
             wire = Wire(early)
             s = systemd.start(PROGRAM)
             assert systemd.told() == "READY=1"
-            assert s.err.endswith("ready\n")
+            s.wait_for("greenloop: ready\n")
             assert wire.get("/").text == str(s.pid)
         assert ask(sock, "/variables") == "[]"
         s.send_signal(systemd.kill_signal())
