@@ -344,8 +344,11 @@ def test_systemd_socket_activate(folder: pathlib.Path) -> None:
     if program is None:
         pytest.skip("systemd-socket-activate is not installed")
     path = folder / "s"
+    # It passes no variable on by itself; a sanitized extension needs these.
+    names = {"LD_PRELOAD", "ASAN_OPTIONS", "PYTHONMALLOC"} & {*os.environ}
     process = subprocess.Popen(
         [program, "-l", str(path), "--fdname=web"]
+        + [f"--setenv={name}" for name in names]
         + [str(PROGRAM), "--http", "fd://web", "--wsgi-file", "app.py"],
         cwd=folder,
         stdin=subprocess.DEVNULL,
