@@ -96,6 +96,9 @@ def _new_context(certificate: Certificate) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
+    # A handshake costs the server more than the client; OpenSSL before 3.0
+    # lets clients ask for as many as they like.
+    context.options |= ssl.OP_NO_RENEGOTIATION
     _load(context, certificate)
     if certificate.ca:
         context.verify_mode = (
@@ -194,7 +197,9 @@ def _name(parts: object) -> str:
     """A distinguished name as one line: /C=DE/O=Example/CN=me."""
     assert isinstance(parts, tuple)
     text = "".join(
-        f"/{SHORT.get(key, key)}={value}" for [(key, value)] in parts
+        f"/{SHORT.get(key, key)}={value}"
+        for part in parts
+        for key, value in part
     )
     # The values of environ are native strings (PEP 3333).
     return text.encode("utf-8").decode("latin-1")

@@ -11,10 +11,12 @@ import socket
 import ssl
 import subprocess
 import time
+import types
 from collections.abc import Iterator
 
 import pytest
 import trustme
+from greenloop import tls
 from harness import PROGRAM, Server, parallel, run, server
 
 APP = """
@@ -270,6 +272,28 @@ def test_certificates_are_read_again_on_hup(authority: Authority) -> None:
         s.wait_for("the old certificate stays in use")
         assert ssl.get_server_certificate(("127.0.0.1", port)) == after
     assert before != after
+
+
+def test_no_second_handshake(authority: Authority) -> None:
+    cert, key = authority.sign("again", "localhost").split(",")
+    contexts = tls.Contexts(tls.Certificate(cert, key))
+    assert contexts.main.options & ssl.OP_NO_RENEGOTIATION
+
+
+def test_a_name_of_several_values_in_one_part() -> None:
+    subject = ((("commonName", "me"), ("countryName", "DE")),)
+    connection = types.SimpleNamespace(
+        version=lambda: "TLSv1.3",
+        cipher=lambda: ("AES", "TLSv1.3", 256),
+        context=types.SimpleNamespace(verify_mode=ssl.CERT_REQUIRED),
+        getpeercert=lambda binary_form=False: (
+            b"der"
+            if binary_form
+            else {"subject": subject, "issuer": (), "serialNumber": "1"}
+        ),
+    )
+    facts = tls.describe(connection)  # type: ignore[arg-type]
+    assert facts["SSL_CLIENT_S_DN"] == "/CN=me/C=DE"
 
 
 def test_curl_and_openssl_are_served(port: int, authority: Authority) -> None:
