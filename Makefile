@@ -78,7 +78,10 @@ check:
 	@$(USE_TOOLS); \
 	exec "$$python" tools/run_tests.py check --tools $(TOOLS) "$$python"
 
-asan asan-quick:
+asan:
+	@$(PROVE)
+
+asan-quick:
 	@$(PROVE)
 
 soak:
