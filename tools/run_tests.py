@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The test driver behind `make test`, `make check`, `make asan`, and the
+"""The test driver behind `make test`, `make check`, `make asan`,
+`make asan-quick`, and the
 long proofs `make soak`, `make ws-soak`, `make sigint`, `make slow-peers` and
 `make fuzz-server`.
 
@@ -14,7 +15,8 @@ Every step runs, whatever the earlier ones said.  The last line printed is
 not be run counts as one failure.  Exit status: 0, or 1 after a failure.
 
 Environment: REQUIRE_PEERS=1 makes a failure of every skipped test and of
-fewer than four Pythons.
+fewer than four Pythons.  SANITIZERS=1 adds to `make test` what `make
+asan-quick` does.
 """
 
 from __future__ import annotations
@@ -155,6 +157,7 @@ class Driver:
         setup: Sequence[str] = DEVELOPMENT,
         env: Mapping[str, str] = {},
         selection: Sequence[str] = (),
+        paths: Sequence[str] = ("tests",),
     ) -> None:
         """Installs Greenloop into `folder` and runs pytest there."""
         since = self.step(title)
@@ -164,7 +167,7 @@ class Driver:
         if status == 0:
             status = run(
                 [
-                    *(folder / "bin" / "python", "-m", "pytest", "tests"),
+                    *(folder / "bin" / "python", "-m", "pytest", *paths),
                     # Very quiet: the counts are printed at the end, once.
                     *("-qq", "-n", WORKERS, "--dist", "loadfile"),
                     *(f"--junit-xml={junit}", *selection),
@@ -227,6 +230,8 @@ def whole(driver: Driver, pythons: Sequence[str], tools: Path) -> None:
         driver.pytest(
             title, python, BUILD / f"venv-{name}", env=env, selection=selection
         )
+    if os.environ.get("SANITIZERS") == "1":
+        asan_quick(driver, found[-1][1])
 
 
 def check(driver: Driver, python: str, tools: Path) -> None:
@@ -302,6 +307,29 @@ def asan(driver: Driver, python: str) -> None:
     )
 
 
+# What bytes from outside reach first.
+QUICK_PATHS = (
+    *("e2e/test_http_*.py", "e2e/test_tls.py", "e2e/test_ws_*.py"),
+    *("e2e/test_wsgi_input.py", "e2e/test_wsgi_response.py"),
+    *("isolated/test_fuzz_server.py", "isolated/test_ws_soak.py"),
+)
+
+
+def asan_quick(driver: Driver, python: str) -> None:
+    """The part of it that continuous integration has the time for."""
+    tests = ROOT / "tests"
+    found = [path for glob in QUICK_PATHS for path in tests.glob(glob)]
+    driver.pytest(
+        f"Python {dotted(describe(python))}, what outside bytes reach, "
+        "extension under ASan and UBSan",
+        python,
+        BUILD / "asan",
+        setup=SANITIZED,
+        env=sanitizer_environment(),
+        paths=[str(path.relative_to(ROOT)) for path in sorted(found)],
+    )
+
+
 # The scripts of tests/isolated behind each long proof, with their arguments;
 # and what they are given more under the sanitizers, or None: not run there.
 PROOFS: dict[str, list[tuple[list[str], list[str] | None]]] = {
@@ -343,7 +371,9 @@ def prove(driver: Driver, what: str, python: str) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=["whole", "check", "asan", *PROOFS])
+    parser.add_argument(
+        "what", choices=["whole", "check", "asan", "asan-quick", *PROOFS]
+    )
     parser.add_argument("--tools", type=Path, required=True)
     parser.add_argument("pythons", nargs="+")
     args = parser.parse_args()
@@ -355,6 +385,8 @@ def main() -> int:
         check(driver, args.pythons[-1], args.tools.absolute())
     elif args.what == "asan":
         asan(driver, args.pythons[-1])
+    elif args.what == "asan-quick":
+        asan_quick(driver, args.pythons[-1])
     else:
         prove(driver, args.what, args.pythons[-1])
     print(f"\n{driver.total}")

@@ -195,6 +195,11 @@ class _Worker:
         """From the start hooks, which a signal still interrupts."""
         try:
             self._loop.run_until_complete(self._server.start())
+        except asyncio.CancelledError:
+            if self._deadline == 0:
+                raise
+            # A signal came while a hook ran code of its own.
+            raise KeyboardInterrupt from None
         except Exception as error:
             loader.print_traceback(error)
             raise loader.LoadError(

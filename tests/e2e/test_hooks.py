@@ -136,15 +136,16 @@ def test_a_start_that_fails_ends_the_program(
 
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("wait", ["greenloop.sleep(60)", "while True: pass"])
 def test_a_start_that_waits_can_be_interrupted(
-    loop: str, number: int, tmp_path: pathlib.Path
+    loop: str, number: int, wait: str, tmp_path: pathlib.Path
 ) -> None:
-    app = """
+    app = f"""
         import greenloop
         @greenloop.on_worker_start
         def connect():
             print("connecting", flush=True)
-            greenloop.sleep(60)
+            {wait}
         def application(environ, start_response):
             raise AssertionError
     """

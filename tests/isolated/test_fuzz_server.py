@@ -11,9 +11,10 @@ INPUTS = 400
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-def test_no_input_does_harm(loop: str) -> None:
-    with fuzz_server.started(loop) as running:
-        assert fuzz_server.prove(running, INPUTS, seed=5) == []
+@pytest.mark.parametrize("kind", fuzz_server.KINDS)
+def test_no_input_does_harm(kind: str, loop: str) -> None:
+    with fuzz_server.started(loop, kind) as running:
+        assert fuzz_server.prove(running, INPUTS, 5, kind) == []
 
 
 def test_a_client_that_leaves_within_a_head_is_noticed_at_once() -> None:
