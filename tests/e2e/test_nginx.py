@@ -363,6 +363,16 @@ def test_limits_are_told_to_the_client(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
+def test_a_large_body_is_refused_with_its_status(way: str) -> None:
+    """nginx sends all of it, and would take a reset for a 502."""
+    body = b"x" * (15 << 20)
+    with open_site(way, "127.0.0.1:0", "--limit-post", "1000") as site:
+        for _ in range(5):
+            answer = site.nginx.request("POST", "/digest", body)
+            assert answer.status == 413, site.nginx.log
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_nothing_is_amiss_in_the_log_of_nginx(way: str) -> None:
     with open_site(way, "127.0.0.1:0") as site:
         for path in ("/", "/pieces", "/redirect?/x", "/events/digest"):
