@@ -91,6 +91,10 @@ APP = """
         elif path == "/pieces":
             start_response(status, fields)
             return pieces(200)
+        elif path == "/events/halves":
+            environ["wsgi.input"].read(5)
+            print("half", flush=True)
+            body = environ["wsgi.input"].read()
         elif path == "/produced":
             body = str(produced).encode()
         elif path == "/events/parts":
@@ -265,6 +269,20 @@ def test_parts_arrive_as_they_are_sent(site: Site) -> None:
         assert wire.take(6) == b"first\n"
         assert site.get("/go").body == b"gone"
         assert wire.rest() == b"second\n"
+
+
+def test_bodies_arrive_as_they_are_sent(site: Site) -> None:
+    """The application has the first half while the second is awaited."""
+    before = site.app.out.count("half\n")
+    with site.nginx.connect() as sock:
+        wire = Wire(sock)
+        wire.send(request("POST", "/events/halves", "Content-Length: 10"))
+        wire.send(b"first")
+        wait_until(
+            lambda: site.app.out.count("half\n") > before, "the first half"
+        )
+        wire.send(b"other")
+        assert wire.reply().body == b"other"
 
 
 def settled(ask: Callable[[], int]) -> int:
