@@ -460,7 +460,8 @@ OPTIONS: tuple[Option, ...] = (
         "buffer-size",
         LIMITS,
         Kind.INT,
-        "request line and header fields together; more is answered 431",
+        "request line and header fields together, or the variables of a "
+        "uwsgi packet; more is answered 431",
         aliases=("b",),
         metavar="BYTES",
         engine=("head_max_bytes",),

@@ -50,12 +50,20 @@ void
 gl_engine_report(GlEngine *self, const char *text)
 {
     struct gl_exc exc = gl_exc_take();
-    PyObject *done = PyObject_CallFunction(
-        self->report, "sO", text, exc.value != NULL ? exc.value : Py_None);
+    /* It may quote a target with any bytes above ASCII. */
+    PyObject *line = PyUnicode_DecodeASCII(text, (Py_ssize_t)strlen(text),
+                                           "backslashreplace");
+    PyObject *done = NULL;
 
+    if (line != NULL) {
+        done = PyObject_CallFunctionObjArgs(
+            self->report, line, exc.value != NULL ? exc.value : Py_None,
+            NULL);
+    }
     if (done == NULL) {
         gl_unraisable(self->report);
     }
+    Py_XDECREF(line);
     Py_XDECREF(done);
     gl_exc_clear(&exc);
 }

@@ -121,6 +121,16 @@ put_vars(GlExchange *x, PyObject *env)
 
 /* --- what they mean --------------------------------------------------- */
 
+/* The URI for logs, where none was sent: a path without bytes that could
+ * forge a line there. */
+static struct gl_str
+uri_of_path(const GlExchange *x)
+{
+    struct gl_str path = gl_span_str(x->req->bytes, x->req->head->path);
+
+    return gl_http_is_value(path) ? path : (struct gl_str){"", 0};
+}
+
 /* The method and the URI, also for logs. */
 static int
 put_request_line(GlExchange *x, PyObject *env, unsigned sent)
@@ -130,11 +140,11 @@ put_request_line(GlExchange *x, PyObject *env, unsigned sent)
 
     x->method =
         gl_environ_method(x->st, gl_span_str(x->req->bytes, head->method));
-    x->uri = x->method == NULL
-                 ? NULL
-                 : gl_latin1(gl_span_str(
-                       x->req->bytes, has_uri ? head->target : head->path));
-    if (x->uri == NULL ||
+    if (x->method != NULL) {
+        x->uri = gl_latin1(has_uri ? gl_span_str(x->req->bytes, head->target)
+                                   : uri_of_path(x));
+    }
+    if (x->method == NULL || x->uri == NULL ||
         PyDict_SetItem(env, x->st->s_request_method, x->method) < 0) {
         return -1;
     }

@@ -91,6 +91,10 @@ APP = """
         elif path == "/pieces":
             start_response(status, fields)
             return pieces(200)
+        elif path == "/events/halves":
+            environ["wsgi.input"].read(5)
+            print("half", flush=True)
+            body = environ["wsgi.input"].read()
         elif path == "/produced":
             body = str(produced).encode()
         elif path == "/events/parts":
@@ -267,6 +271,20 @@ def test_parts_arrive_as_they_are_sent(site: Site) -> None:
         assert wire.rest() == b"second\n"
 
 
+def test_bodies_arrive_as_they_are_sent(site: Site) -> None:
+    """The application has the first half while the second is awaited."""
+    before = site.app.out.count("half\n")
+    with site.nginx.connect() as sock:
+        wire = Wire(sock)
+        wire.send(request("POST", "/events/halves", "Content-Length: 10"))
+        wire.send(b"first")
+        wait_until(
+            lambda: site.app.out.count("half\n") > before, "the first half"
+        )
+        wire.send(b"other")
+        assert wire.reply().body == b"other"
+
+
 def settled(ask: Callable[[], int]) -> int:
     """A number, once it changes no more."""
     before, now = -1, 0
@@ -360,6 +378,16 @@ def test_limits_are_told_to_the_client(way: str) -> None:
         assert site.nginx.get("/", many).status == 431
         chunks = iter([b"x" * 600, b"y" * 600])
         assert site.nginx.request("POST", "/digest", chunks).status == 413
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_large_body_is_refused_with_its_status(way: str) -> None:
+    """nginx sends all of it, and would take a reset for a 502."""
+    body = b"x" * (15 << 20)
+    with open_site(way, "127.0.0.1:0", "--limit-post", "1000") as site:
+        for _ in range(5):
+            answer = site.nginx.request("POST", "/digest", body)
+            assert answer.status == 413, site.nginx.log
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -351,7 +351,7 @@ def test_a_chunked_body_of_known_length(shared: Server) -> None:
     assert ask_raw(shared, data).endswith(b"\r\n\r\n3\r\nab")
 
 
-# --- the access log ---------------------------------------------------------
+# --- logs -------------------------------------------------------------------
 
 
 def test_the_access_log_has_the_client() -> None:
@@ -364,6 +364,27 @@ def test_the_access_log_has_the_client() -> None:
         assert "192.0.2.7 (ann) {15 vars in " in line[0]
         assert "GET /a%20b => generated 5 bytes" in line[0]
         assert "(HTTP/2.0 200)" in line[0]
+
+
+def test_no_path_forges_or_spoils_a_line() -> None:
+    app = "def application(environ, start_response): raise ValueError"
+    pairs = dict(variables({"PATH_INFO": "/a\ngreenloop: forged"}))
+    with (
+        server(
+            app,
+            *("--socket", "127.0.0.1:0"),
+            http=None,
+            allow_traceback=True,
+        ) as s,
+    ):
+        assert ask(s, {"REQUEST_URI": '/\xe9"'}).status == 500
+        s.wait_for('error in a request: GET /\\xe9"\nTraceback')
+        del pairs["REQUEST_URI"]
+        assert b" 500 " in ask_raw(s, packet(pairs))
+        pairs["PATH_INFO"] = "/b"
+        assert b" 500 " in ask_raw(s, packet(pairs))
+        s.wait_for("error in a request: GET /b\n")
+        assert "forged" not in s.err
 
 
 def test_the_combined_access_log() -> None:
