@@ -92,7 +92,7 @@ WHOLE = [
     "%2fetc%2fpasswd",
     "file:///etc/passwd",
     "proc/self/environ",
-    "/proc/self/root/etc/passwd",
+    "/proc/self/served/etc/passwd",
     "C:%5cwindows",
     "secret",
     "%00",
@@ -111,9 +111,9 @@ WHOLE = [
     "..%2f..%2f..%2f..%2f..%2f..%2fetc/passwd",
     "../" * 40 + "etc/passwd",
     "%2e%2e/" * 40 + "etc/passwd",
-    "../root_beside/secret",
+    "../served_beside/secret",
     "_beside/secret",
-    "..%2froot_beside%2fsecret",
+    "..%2fserved_beside%2fsecret",
     "a/" * 1000 + "../" * 1001 + "secret",
     "/" * 3000 + "../secret",
 ]
@@ -126,15 +126,15 @@ ATTACKS += WHOLE
 @pytest.fixture(scope="module")
 def top(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("wall")
-    root = folder / "root"
-    for name in ("root/sub", "root_beside", "safe", "root/.git"):
+    root = folder / "served"
+    for name in ("served/sub", "served_beside", "safe", "served/.git"):
         (folder / name).mkdir(parents=True)
     for name in (
         "secret",
-        "root_beside/secret",
-        "root/.secret",
-        "root/.git/secret",
-        "root/sub/.secret",
+        "served_beside/secret",
+        "served/.secret",
+        "served/.git/secret",
+        "served/sub/.secret",
     ):
         (folder / name).write_bytes(SECRET)
     (root / "file.txt").write_bytes(b"file")
@@ -142,13 +142,13 @@ def top(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     for target, name in {
         "file.txt": "inside",
         f"{root}/file.txt": "inside_whole",
-        "../root/file.txt": "out_and_in",
+        "../served/file.txt": "out_and_in",
         "../secret": "to_secret",
         f"{folder}/secret": "to_secret_whole",
         "..": "to_top",
         str(folder): "to_top_whole",
         "/": "to_all",
-        "../root_beside": "to_beside",
+        "../served_beside": "to_beside",
         f"{folder}/safe": "to_safe",
         "/proc/self/root": "to_proc_root",
         "/proc/self/cwd": "to_proc_cwd",
@@ -164,12 +164,12 @@ def top(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 def s(top: pathlib.Path) -> Iterator[Server]:
     with server(
         APP,
-        *("--static-map", f"/s={top}/root"),
-        *("--static-map", f"/t={top}/root/"),
-        *("--check-static", f"{top}/root"),
+        *("--static-map", f"/s={top}/served"),
+        *("--static-map", f"/t={top}/served/"),
+        *("--check-static", f"{top}/served"),
         *("--static-safe", f"{top}/safe"),
         *("--static-index", "secret"),
-        *("--x-sendfile", f"{top}/root"),
+        *("--x-sendfile", f"{top}/served"),
     ) as running:
         yield running
 
@@ -206,7 +206,7 @@ def test_files_that_are_there(s: Server) -> None:
         "to_secret_whole",
         "to_top/secret",
         "to_top_whole/secret",
-        "to_top/root/file.txt/../../secret",
+        "to_top/served/file.txt/../../secret",
         "to_all/etc/passwd",
         "to_beside/secret",
         "to_beside/",
@@ -231,8 +231,12 @@ def test_links_that_lead_out(s: Server, name: str) -> None:
 
 
 def test_x_sendfile_stays_inside(s: Server, top: pathlib.Path) -> None:
-    names = [f"{top}/root/{attack}" for attack in ATTACKS if len(attack) < 999]
-    names += [f"{top}/{n}" for n in ("secret", "root_beside/secret", "root")]
+    names = [
+        f"{top}/served/{attack}" for attack in ATTACKS if len(attack) < 999
+    ]
+    names += [
+        f"{top}/{n}" for n in ("secret", "served_beside/secret", "served")
+    ]
     names += ["/etc/passwd", "../secret", "", "/", ".", "to_secret", f"{top}"]
     with open_wire(s) as wire:
         for name in names:
@@ -241,7 +245,7 @@ def test_x_sendfile_stays_inside(s: Server, top: pathlib.Path) -> None:
             reply = wire.get("/x", f"X-Name: {name}")
             assert not leaks(reply.body), name
             assert (reply.status, reply.body) == (404, b"Not Found"), name
-        reply = wire.get("/x", f"X-Name: {top}/root/file.txt")
+        reply = wire.get("/x", f"X-Name: {top}/served/file.txt")
         assert reply.body == b"file"
 
 
@@ -249,7 +253,7 @@ def test_a_link_that_changes_all_the_time(
     s: Server, top: pathlib.Path
 ) -> None:
     """No moment between looking and opening: the file is never the other."""
-    link, other = top / "root/racing", top / "root/racing_new"
+    link, other = top / "served/racing", top / "served/racing_new"
     done = threading.Event()
 
     def race() -> None:
