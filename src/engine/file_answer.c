@@ -12,10 +12,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* What one event sends of a file, in so many steps: reading it may have to
- * wait for the disk, and the other connections for that. */
+/* What one event sends of a file, and at once: reading it may have to wait
+ * for the disk, and the other connections for that. */
+#define EVENT_BYTES (512 << 10)
 #define SENDFILE_BYTES (256 << 10)
-#define STEPS_PER_EVENT 4
 /* Read along with the head rather than sent after it: one call for all of a
  * small file. */
 #define JOINED_BYTES GL_FILE_PIECE_BYTES
@@ -264,11 +264,12 @@ wait_for_room(struct gl_file_answer *a)
 static void
 advance(struct gl_file_answer *a)
 {
-    int result = 0;
+    uint64_t before = a->req->sent_bytes;
+    int result;
 
-    for (int i = 0; result == 0 && i < STEPS_PER_EVENT; i++) {
+    do {
         result = gl_file_answer_step(a);
-    }
+    } while (result == 0 && a->req->sent_bytes - before < EVENT_BYTES);
     if (result > 0) {
         end(a, true);
     } else if ((result < 0 && result != -EAGAIN) || wait_for_room(a) < 0) {

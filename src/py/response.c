@@ -612,8 +612,9 @@ gl_response_send(GlExchange *x, const char *bytes, size_t n, bool last)
     gl_response_add_iov(iov, &count, bytes, n);
     if (x->chunked) {
         if (last) {
-            gl_response_add_iov(iov, &count, n > 0 ? "\r\n0\r\n\r\n" : "0\r\n\r\n",
-                    n > 0 ? 7 : 5);
+            gl_response_add_iov(iov, &count,
+                                n > 0 ? "\r\n0\r\n\r\n" : "0\r\n\r\n",
+                                n > 0 ? 7 : 5);
         } else if (n > 0) {
             gl_response_add_iov(iov, &count, "\r\n", 2);
         }

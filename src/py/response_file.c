@@ -19,7 +19,7 @@
 
 #define FILE_PIECE_BYTES (1 << 20)
 #define READ_PIECE_BYTES 65536
-#define STEPS_IN_CORE 4 /* of a file that a quick client takes at once */
+#define STEPS_IN_CORE 2 /* of a file that a quick client takes at once */
 
 /* --- a whole file ----------------------------------------------------- */
 

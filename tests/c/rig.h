@@ -34,6 +34,8 @@ struct rig {
     const struct gl_transport *transport; /* plain, unless changed */
     const struct gl_protocol *protocol;   /* http1, unless changed */
     void (*on_start)(struct rig *rig); /* before each request; may be NULL */
+    /* Answers without a slot, if it returns true; may be NULL. */
+    bool (*on_answer)(struct rig *rig, struct gl_request *req);
     bool hold;                         /* answers wait for rig_release */
     bool skip_body;                    /* leaves the body unread */
     bool part_body;                    /* reads one byte of it */
@@ -194,6 +196,14 @@ rig_wake(struct gl_waiter *waiter, int result)
     }
 }
 
+static inline bool
+rig_answer(void *owner, struct gl_request *req)
+{
+    struct rig *rig = owner;
+
+    return rig->on_answer != NULL && rig->on_answer(rig, req);
+}
+
 static inline void
 rig_start(void *owner, struct gl_request *req)
 {
@@ -280,6 +290,7 @@ rig_init(struct rig *rig)
 }
 
 static const struct gl_engine_ops rig_ops = {
+    .answer = rig_answer,
     .start = rig_start,
     .departed = rig_departed,
     .before_wait = rig_before_wait,

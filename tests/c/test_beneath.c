@@ -107,40 +107,40 @@ static void
 make_tree(void)
 {
     static const char *const links[][2] = {
-        {"file", "root/to_file"},
-        {"../file", "root/sub/up"},
-        {"../secret", "root/to_secret"},
-        {"..", "root/to_top"},
-        {"../root_beside", "root/to_beside"},
-        {"loop", "root/loop"},
-        {"/proc/self", "root/magic"},
-        {"/proc/self/root", "root/magic_root"},
-        {"/dev/null", "root/null"},
-        {"../root/file", "root/there_and_back"},
+        {"file", "served/to_file"},
+        {"../file", "served/sub/up"},
+        {"../secret", "served/to_secret"},
+        {"..", "served/to_top"},
+        {"../served_beside", "served/to_beside"},
+        {"loop", "served/loop"},
+        {"/proc/self", "served/magic"},
+        {"/proc/self/root", "served/magic_root"},
+        {"/dev/null", "served/null"},
+        {"../served/file", "served/there_and_back"},
     };
 
     (void)snprintf(state.top, sizeof(state.top), "/tmp/beneath-XXXXXX");
     if (mkdtemp(state.top) == NULL || chdir(state.top) < 0 ||
-        mkdir("root", 0755) < 0 || mkdir("root/sub", 0755) < 0 ||
-        mkdir("safe", 0755) < 0 || mkdir("root_beside", 0755) < 0 ||
-        mkfifo("root/fifo", 0644) < 0) {
+        mkdir("served", 0755) < 0 || mkdir("served/sub", 0755) < 0 ||
+        mkdir("safe", 0755) < 0 || mkdir("served_beside", 0755) < 0 ||
+        mkfifo("served/fifo", 0644) < 0) {
         abort();
     }
     write_file("secret", "secret");
-    write_file("root_beside/secret", "secret");
+    write_file("served_beside/secret", "secret");
     write_file("safe/file", "safe");
-    write_file("root/file", "inside");
-    write_file("root/sub/file", "below");
-    make_socket("root/socket");
+    write_file("served/file", "inside");
+    write_file("served/sub/file", "below");
+    make_socket("served/socket");
     for (size_t i = 0; i < GL_ARRAY_LEN(links); i++) {
         if (symlink(links[i][0], links[i][1]) < 0) {
             abort();
         }
     }
-    link_whole("/root/file", "root/whole");
-    link_whole("/secret", "root/whole_secret");
-    link_whole("/safe/file", "root/to_safe");
-    link_whole("/safe", "root/safe_folder");
+    link_whole("/served/file", "served/whole");
+    link_whole("/secret", "served/whole_secret");
+    link_whole("/safe/file", "served/to_safe");
+    link_whole("/safe", "served/safe_folder");
 }
 
 static void
@@ -192,7 +192,7 @@ test_rows(int refuse)
 {
     const char *const paths[] = {"missing", "safe"};
     const struct gl_beneath_safe safe = {paths, GL_ARRAY_LEN(paths)};
-    int before = lowest_free(), root_fd = gl_beneath_root("root");
+    int before = lowest_free(), root_fd = gl_beneath_root("served");
 
     if (!CHECK(root_fd >= 0)) {
         return;
@@ -213,7 +213,7 @@ test_unsafe(void)
 {
     const struct gl_beneath_safe none = {NULL, 0};
     struct stat info;
-    int root_fd = gl_beneath_root("root");
+    int root_fd = gl_beneath_root("served");
 
     check_case("no safe folder");
     CHECK(gl_beneath_open(root_fd, "to_safe", &none, &info) == -ENOENT);
@@ -236,7 +236,7 @@ test_system_errors(void)
     const struct gl_beneath_safe none = {NULL, 0};
     static const int errors[] = {EMFILE, ENFILE, ENOMEM};
     struct stat info;
-    int root_fd = gl_beneath_root("root");
+    int root_fd = gl_beneath_root("served");
 
     for (size_t i = 0; i < GL_ARRAY_LEN(errors); i++) {
         check_case("errno %d", errors[i]);
@@ -251,13 +251,13 @@ static void
 test_open_file(void)
 {
     struct stat info;
-    int fd = gl_beneath_open_file("root/to_secret", &info);
+    int fd = gl_beneath_open_file("served/to_secret", &info);
 
     check_case("by its whole name");
     CHECK(fd >= 0 && info.st_size == 6);
     close(fd);
-    CHECK(gl_beneath_open_file("root", &info) == -ENOENT);
-    CHECK(gl_beneath_open_file("root/fifo", &info) == -ENOENT);
+    CHECK(gl_beneath_open_file("served", &info) == -ENOENT);
+    CHECK(gl_beneath_open_file("served/fifo", &info) == -ENOENT);
     CHECK(gl_beneath_open_file("missing", &info) == -ENOENT);
 }
 
