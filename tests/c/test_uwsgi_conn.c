@@ -237,14 +237,14 @@ test_many_refused(void)
     check_case("many refused");
     rig_init(&rig);
     open_rig(&rig, &heard);
-    for (int i = 0; i < 300; i++) {
+    for (unsigned i = 0; i == heard.lines && i < 5000; i++) {
         CHECK(rig_connect(&rig, &peer));
         peer_send(&peer, "\0\0\0\0", 4);
         rig_run(&rig);
         CHECK(peer_got(&peer, "400"));
         peer_close(&peer);
     }
-    CHECK(heard.lines >= 50 && heard.lines < 300);
+    CHECK(heard.lines >= 50 && heard.lines < 5000);
     while (strstr(heard.line, "no variables") != NULL) {
         CHECK(rig_connect(&rig, &peer));
         peer_send(&peer, "\x07\0\0\0", 4);
