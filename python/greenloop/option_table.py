@@ -937,6 +937,23 @@ REFUSALS: tuple[Refusal, ...] = (
         "is not needed: write @name for an abstract address.",
     ),
     Refusal(
+        ("shared-socket",),
+        "is not needed: give the address to --http-socket itself.",
+    ),
+    Refusal(
+        ("map-socket",),
+        "is not available: there is one worker, which serves every socket.",
+    ),
+    Refusal(
+        ("so-send-timeout",),
+        "is not needed: --socket-timeout says how long a write may make no "
+        "progress.",
+    ),
+    Refusal(
+        ("tcp-fast-open", "tcp-fast-open-client"),
+        "is not available: leave it out; connections then open as usual.",
+    ),
+    Refusal(
         ("mule", "mules", "spooler", "cron", "cache2", "queue"),
         "is not available yet: there is only the worker that serves requests.",
     ),

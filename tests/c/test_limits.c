@@ -302,6 +302,46 @@ test_rejecting(void)
     end_test(&rig, &door);
 }
 
+/* Without memory for its answer a connection just ends, and is no longer
+ * counted among those that are being rejected. */
+static void
+test_rejecting_without_memory(void)
+{
+    struct rig_peer first, other;
+    struct door door;
+    struct rig rig;
+
+    rig_init(&rig);
+    rig.options.max_connections = 1;
+    rig.options.max_connections_reject = 1;
+    rig.hold = true;
+    rig_open(&rig);
+    door_open(&rig, &door, rig.transport);
+    knock_and_ask(&door, &first);
+    RIG_UNTIL(&rig, rig.started == 1);
+    for (unsigned long nth = 1; nth <= 4; nth++) {
+        check_case("rejecting without memory: %lu", nth);
+        check_fail_allocation(nth);
+        knock_and_ask(&door, &other);
+        RIG_UNTIL(&rig,
+                  peer_read(&other) == 0 && (other.ended || other.reset));
+        check_fail_allocation(0);
+        CHECK(other.n == 0 ||
+              strcmp(peer_statuses(&other, false), "503") == 0);
+        peer_close(&other);
+        RIG_UNTIL(&rig, connections(&rig) == 1);
+    }
+    peer_close(&first);
+    while (rig_release(&rig)) {
+    }
+    rig.hold = false;
+    RIG_UNTIL(&rig, connections(&rig) == 0);
+    knock_and_ask(&door, &other);
+    RIG_UNTIL(&rig, strcmp(peer_statuses(&other, false), "200") == 0);
+    peer_close(&other);
+    end_test(&rig, &door);
+}
+
 /* Under another transport an answer would need a handshake: it closes. */
 static void
 test_rejecting_without_an_answer(void)
@@ -549,6 +589,7 @@ main(void)
     test_no_keeping_while_somebody_waits();
     test_a_request_on_its_way();
     test_rejecting();
+    test_rejecting_without_memory();
     test_rejecting_without_an_answer();
     test_out_of_descriptors();
     test_idle_ones_give_their_descriptors();
