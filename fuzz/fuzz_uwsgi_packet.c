@@ -28,7 +28,7 @@ check_vars(const struct gl_head *head, const char *bytes)
         REQUIRE(memchr(bytes + var->name.at, '\0', var->name.n) == NULL);
         REQUIRE(var->value.n == 0 ||
                 memchr(bytes + var->value.at, '\0', var->value.n) == NULL);
-        REQUIRE(var->id != GL_VAR_FIELD ||
+        REQUIRE(var->var != GL_VAR_FIELD ||
                 gl_http_is_value(gl_span_str(bytes, var->value)));
     }
     REQUIRE(at == head->size);
@@ -65,6 +65,7 @@ same_heads(const struct gl_head *a, const struct gl_head *b)
     for (int i = 0; i < a->count && i < b->count; i++) {
         if (!same_span(a->fields[i].name, b->fields[i].name) ||
             !same_span(a->fields[i].value, b->fields[i].value) ||
+            a->fields[i].var != b->fields[i].var ||
             a->fields[i].id != b->fields[i].id) {
             return false;
         }

@@ -21,26 +21,21 @@
 
 /* Where a field's value goes, or NULL for others. */
 static struct gl_str *
-place_of(const struct gl_field *field, struct gl_str name,
-         struct gl_conditions *c)
+place_of(const struct gl_field *field, struct gl_conditions *c)
 {
     switch (field->id) {
+    case GL_FIELD_IF_MATCH:
+        return &c->if_match;
     case GL_FIELD_IF_NONE_MATCH:
         return &c->if_none_match;
     case GL_FIELD_IF_MODIFIED_SINCE:
         return &c->if_modified_since;
+    case GL_FIELD_IF_UNMODIFIED_SINCE:
+        return &c->if_unmodified_since;
+    case GL_FIELD_IF_RANGE:
+        return &c->if_range;
     case GL_FIELD_RANGE:
         return &c->range;
-    case GL_FIELD_UNKNOWN:
-        if (gl_http_equals(name, GL_STR("if-match"))) {
-            return &c->if_match;
-        }
-        if (gl_http_equals(name, GL_STR("if-range"))) {
-            return &c->if_range;
-        }
-        return gl_http_equals(name, GL_STR("if-unmodified-since"))
-                   ? &c->if_unmodified_since
-                   : NULL;
     default:
         return NULL;
     }
@@ -52,16 +47,14 @@ gl_representation_conditions(const char *bytes, const struct gl_head *head,
 {
     *ret = (struct gl_conditions){0};
     for (unsigned i = 0; i < head->count; i++) {
-        const struct gl_field *field = &head->fields[i];
-        struct gl_str *place =
-            place_of(field, gl_span_str(bytes, field->name), ret);
+        struct gl_str *place = place_of(&head->fields[i], ret);
 
         if (place != NULL && place->p != NULL) {
             *ret = (struct gl_conditions){0};
             return;
         }
         if (place != NULL) {
-            *place = gl_span_str(bytes, field->value);
+            *place = gl_span_str(bytes, head->fields[i].value);
         }
     }
 }

@@ -61,7 +61,12 @@ read_path(struct work *w, char decoded[GL_STATIC_PATH_BYTES])
     if (raw.n > GL_STATIC_PATH_BYTES) {
         return false;
     }
-    n = gl_url_decode(decoded, raw);
+    if (w->req->head->path_escaped) {
+        n = gl_url_decode(decoded, raw);
+    } else { /* or decoded already, by a proxy that speaks uwsgi */
+        memcpy(decoded, raw.p, raw.n);
+        n = (ssize_t)raw.n;
+    }
     return n >= 0 && gl_file_path_parse(decoded, (size_t)n, &w->path) &&
            !gl_static_config_skips(&w->s->config, w->path.name);
 }

@@ -24,8 +24,8 @@ struct gl_span {
 struct gl_field {
     struct gl_span name;  /* as sent; never empty; of HTTP: a token */
     struct gl_span value; /* of HTTP: without blanks around; may be empty */
-    uint16_t id;          /* enum gl_field_id of http_tables.h, or enum
-                           * gl_var_id of a uwsgi packet; 0: unknown */
+    uint16_t id;          /* enum gl_field_id of http_tables.h; 0: unknown */
+    uint16_t var;         /* of a uwsgi packet: enum gl_var_id */
 };
 
 struct gl_head {

@@ -43,8 +43,11 @@ static const struct gl_str field_names[GL_FIELD_COUNT] = {
     [GL_FIELD_DATE] = {"date", 4},
     [GL_FIELD_EXPECT] = {"expect", 6},
     [GL_FIELD_HOST] = {"host", 4},
+    [GL_FIELD_IF_MATCH] = {"if-match", 8},
     [GL_FIELD_IF_MODIFIED_SINCE] = {"if-modified-since", 17},
     [GL_FIELD_IF_NONE_MATCH] = {"if-none-match", 13},
+    [GL_FIELD_IF_RANGE] = {"if-range", 8},
+    [GL_FIELD_IF_UNMODIFIED_SINCE] = {"if-unmodified-since", 19},
     [GL_FIELD_KEEP_ALIVE] = {"keep-alive", 10},
     [GL_FIELD_ORIGIN] = {"origin", 6},
     [GL_FIELD_PRAGMA] = {"pragma", 6},
@@ -128,6 +131,10 @@ candidate(struct gl_str name)
         return GL_FIELD_TRAILER;
     case KEY(7, 'u', 'e'):
         return GL_FIELD_UPGRADE;
+    case KEY(8, 'i', 'e'):
+        return GL_FIELD_IF_RANGE;
+    case KEY(8, 'i', 'h'):
+        return GL_FIELD_IF_MATCH;
     case KEY(9, 'x', 'p'):
         return GL_FIELD_X_REAL_IP;
     case KEY(10, 'c', 'n'):
@@ -166,6 +173,8 @@ candidate(struct gl_str name)
         return GL_FIELD_TRANSFER_ENCODING;
     case KEY(17, 'x', 'o'):
         return GL_FIELD_X_FORWARDED_PROTO;
+    case KEY(19, 'i', 'e'):
+        return GL_FIELD_IF_UNMODIFIED_SINCE;
     case KEY(25, 'u', 's'):
         return GL_FIELD_UPGRADE_INSECURE_REQUESTS;
     default:

@@ -219,7 +219,7 @@ note_var(struct gl_head *head, const char *bytes, const struct gl_field *var)
     struct gl_str name = gl_span_str(bytes, var->name);
     struct gl_str value = gl_span_str(bytes, var->value);
 
-    switch ((enum gl_var_id)var->id) {
+    switch ((enum gl_var_id)var->var) {
     case GL_VAR_METHOD:
         head->method = var->value;
         break;
@@ -249,6 +249,23 @@ note_var(struct gl_head *head, const char *bytes, const struct gl_field *var)
     return GL_PACKET_DONE;
 }
 
+/* The field of the HTTP message that HTTP_NAME stands for. */
+static enum gl_field_id
+field_of(struct gl_str name)
+{
+    char text[32]; /* longer ones are unknown */
+    struct gl_str field = {text, name.n - 5};
+
+    if (field.n > sizeof(text)) {
+        return GL_FIELD_UNKNOWN;
+    }
+    for (size_t i = 0; i < field.n; i++) {
+        text[i] = name.p[5 + i] == '_' ? '-' : name.p[5 + i];
+    }
+    return gl_http_is_token(field) ? gl_field_lookup(field)
+                                   : GL_FIELD_UNKNOWN;
+}
+
 static enum gl_packet_result
 take_var(struct gl_head *head, const struct gl_packet_limits *limits,
          const char *bytes, struct gl_field var)
@@ -266,7 +283,8 @@ take_var(struct gl_head *head, const struct gl_packet_limits *limits,
     if (head->count == GL_HEAD_FIELDS_MAX) {
         return GL_PACKET_TOO_MANY;
     }
-    var.id = (uint16_t)id;
+    var.var = (uint16_t)id;
+    var.id = id == GL_VAR_FIELD ? (uint16_t)field_of(name) : 0;
     head->fields[head->count++] = var;
     return note_var(head, bytes, &var);
 }

@@ -8,9 +8,9 @@
  *  - Input may be cut at any byte; the result never depends on the cuts.
  *    Work is linear in the bytes, however they are cut.
  *  - The result is a struct gl_head: each variable is a field, in the order
- *    in which they came, with its gl_var_id; the method, target, path, query
- *    and length of the body are taken out of the variables, the last one of
- *    a name winning.
+ *    in which they came, with its gl_var_id, and its gl_field_id if it is
+ *    HTTP_*; the method, target, path, query and length of the body are taken
+ *    out of the variables, the last one of a name winning.
  *  - Strict where the end of a request could be doubted: the pairs fill the
  *    block exactly, names are not empty, one CONTENT_LENGTH of digits only,
  *    and no chunked body.
@@ -51,7 +51,7 @@ enum gl_packet_result {
     GL_PACKET_NO_LENGTH     /* 411: a chunked body */
 };
 
-/* What a variable is (gl_field.id of a packet's head). */
+/* What a variable is (gl_field.var of a packet's head). */
 enum gl_var_id {
     GL_VAR_OTHER,    /* as it is */
     GL_VAR_FIELD,    /* HTTP_*: a field of the HTTP message */

@@ -19,7 +19,7 @@ vars_sent(const struct gl_head *head)
     unsigned sent = 0;
 
     for (unsigned i = 0; i < head->count; i++) {
-        sent |= 1U << head->fields[i].id;
+        sent |= 1U << head->fields[i].var;
     }
     return sent;
 }
@@ -37,7 +37,7 @@ value_of(const struct gl_request *req, enum gl_var_id id)
     const struct gl_head *head = req->head;
 
     for (unsigned i = head->count; i > 0; i--) {
-        if (head->fields[i - 1].id == id) {
+        if (head->fields[i - 1].var == id) {
             return gl_span_str(req->bytes, head->fields[i - 1].value);
         }
     }
@@ -83,7 +83,7 @@ put_field(PyObject *env, PyObject *key, struct gl_str text, enum gl_var_id id)
 static int
 put_var(GlExchange *x, PyObject *env, const struct gl_field *var)
 {
-    enum gl_var_id id = (enum gl_var_id)var->id;
+    enum gl_var_id id = (enum gl_var_id)var->var;
     struct gl_str value = gl_span_str(x->req->bytes, var->value);
     PyObject *key;
     int error;

@@ -7,6 +7,7 @@
 #include "base/gl.h"
 #include "check.h"
 #include "packet.h"
+#include "proto/http_tables.h"
 
 #define TEXT_BYTES 1024
 #define GET "REQUEST_METHOD=GET"
@@ -41,7 +42,7 @@ describe(char text[TEXT_BYTES], const struct gl_head *head, const char *bytes)
     }
     for (int i = 0; i < head->count; i++) {
         at += (size_t)snprintf(text + at, TEXT_BYTES - at, "|%d ",
-                               head->fields[i].id);
+                               head->fields[i].var);
         at = put(text, at, "", bytes, head->fields[i].name);
         at = put(text, at, "=", bytes, head->fields[i].value);
     }
@@ -319,6 +320,28 @@ test_many(void)
 }
 
 static void
+test_fields_of_http(void)
+{
+    static char wire[PACKET_BYTES];
+    const struct gl_packet_limits wide = {65536, 100};
+    const enum gl_field_id ids[] = {
+        GL_FIELD_HOST,     GL_FIELD_IF_RANGE, GL_FIELD_IF_UNMODIFIED_SINCE,
+        GL_FIELD_UNKNOWN, GL_FIELD_UNKNOWN,  GL_FIELD_UNKNOWN};
+    struct gl_head head;
+    size_t n = packet_write(wire, 0,
+                            GET "|HTTP_HOST=a|HTTP_IF_RANGE=b"
+                                "|HTTP_IF_UNMODIFIED_SINCE=c|HTTP_X=d"
+                                "|HTTP_=e|HOST=f");
+
+    check_case("fields of HTTP");
+    gl_uwsgi_packet_init(&head);
+    CHECK(gl_uwsgi_packet_parse(&head, &wide, wire, n) == GL_PACKET_DONE);
+    for (size_t i = 0; i < GL_ARRAY_LEN(ids); i++) {
+        CHECK(head.fields[head.count - GL_ARRAY_LEN(ids) + i].id == ids[i]);
+    }
+}
+
+static void
 test_statuses(void)
 {
     check_case("statuses");
@@ -339,6 +362,7 @@ main(void)
     test_bad();
     test_raw();
     test_many();
+    test_fields_of_http();
     test_statuses();
     return check_end();
 }
