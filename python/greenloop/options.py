@@ -30,6 +30,9 @@ from greenloop.option_table import (
 __all__ = ["RefusedError", "Settings", "UsageError", "parse", "scan"]
 
 
+INT_MAX = 2**31 - 1
+
+
 class UsageError(Exception):
     """A command line that cannot be followed; the text is one sentence."""
 
@@ -385,7 +388,9 @@ def _number(option: Option, text: str) -> int | float:
             f"{dashed(option.name)} needs {wanted}, not {text!r}."
         ) from None
     if not option.engine:
-        _check_range(option, text, number, option.minimum, None)
+        # What is not the engine's goes to system calls, as an int of C.
+        high = INT_MAX if number > INT_MAX else None
+        _check_range(option, text, number, option.minimum, high)
         return number
     for name in option.engine:
         row = engine_rows()[name]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import grp
 import pwd
+import re
 import socket
 
 __all__ = ["SocketOptions", "parse_owner"]
@@ -70,11 +71,18 @@ def parse_owner(text: str) -> tuple[int, int]:
     return _user(user), _group(group)
 
 
+def _number(text: str) -> int | None:
+    """An identity that is written as a number; 2**32 - 1 is none."""
+    if re.fullmatch("[0-9]{1,10}", text) and int(text) < 2**32 - 1:
+        return int(text)
+    return None
+
+
 def _user(name: str) -> int:
     if not name:
         return -1
-    if name.isascii() and name.isdigit():
-        return int(name)
+    if (number := _number(name)) is not None:
+        return number
     try:
         return pwd.getpwnam(name).pw_uid
     except KeyError:
@@ -84,8 +92,8 @@ def _user(name: str) -> int:
 def _group(name: str) -> int:
     if not name:
         return -1
-    if name.isascii() and name.isdigit():
-        return int(name)
+    if (number := _number(name)) is not None:
+        return number
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:

@@ -77,6 +77,8 @@ def test_owners() -> None:
         ("no-such-user", "no user 'no-such-user'"),
         ("0:no-such-group", "no group 'no-such-group'"),
         ("-1", "no user '-1'"),
+        ("4294967295", "no user '4294967295'"),
+        ("0:" + "9" * 5000, "no group '999"),
         ("0:0:0", "no group '0:0'"),
     ],
 )

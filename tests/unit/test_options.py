@@ -158,6 +158,8 @@ def test_accepted_options_change_nothing(name: str) -> None:
         (["--umask"], "--umask needs a value: --umask MODE."),
         (["--umask="], "octal number up to 777, not ''"),
         (["--socket-sndbuf", "-1"], "must be at least 0"),
+        (["--socket-rcvbuf", str(2**31)], "must be from 0 to 2147483647"),
+        (["--listen", str(2**31)], "must be from 1 to 2147483647"),
         (["--max-connections-reject"], "limit: --max-connections N."),
         (["--vacuum=1"], "--vacuum takes no value"),
         (["--graceful-timeout", "nan"], "needs seconds, not 'nan'"),
