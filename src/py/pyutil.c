@@ -11,11 +11,13 @@
 PyObject *
 gl_raise_errno(int error, const char *what)
 {
-    PyObject *args = Py_BuildValue("(is)", -error, what);
+    /* Made here: of one that is made when it is caught, `except TimeoutError`
+     * of CPython 3.10 still sees OSError. */
+    PyObject *exc = PyObject_CallFunction(PyExc_OSError, "is", -error, what);
 
-    if (args != NULL) {
-        PyErr_SetObject(PyExc_OSError, args);
-        Py_DECREF(args);
+    if (exc != NULL) {
+        PyErr_SetObject((PyObject *)Py_TYPE(exc), exc);
+        Py_DECREF(exc);
     }
     return NULL;
 }

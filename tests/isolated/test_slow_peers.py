@@ -3,9 +3,10 @@
 
 import slow_peers
 
-# So few need little time; that others disturb more than they do is likely.
+# So few need little time, and of so few measurements one in a hundred is what
+# a busy machine did to one server and not to the other.
 PLAN = slow_peers.Plan(
-    peers=500, measured=1.0, deadline=3.0, slack=30.0, factor=20.0
+    peers=500, measured=1.0, deadline=3.0, slack=30.0, floor=0.1
 )
 
 
