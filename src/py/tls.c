@@ -282,7 +282,8 @@ gather(const struct iovec *iov, int count, size_t skip, char *room)
         char *at = (char *)iov[i].iov_base + from;
 
         skip -= from;
-        if (n == 0 && (left >= RECORD_BYTES || (left > 0 && i == count - 1))) {
+        if (n == 0 &&
+            (left >= RECORD_BYTES || (left > 0 && i == count - 1))) {
             return (struct iovec){at,
                                   left < RECORD_BYTES ? left : RECORD_BYTES};
         }
@@ -301,9 +302,9 @@ seal(struct gl_tls_session *s, const struct iovec *plain)
 {
     PyObject *view = PyMemoryView_FromMemory(
         plain->iov_base, (Py_ssize_t)plain->iov_len, PyBUF_READ);
-    PyObject *done =
-        view != NULL ? gl_call_method_one(s->object, s->st->s_write, view)
-                     : NULL;
+    PyObject *done = view != NULL
+                         ? gl_call_method_one(s->object, s->st->s_write, view)
+                         : NULL;
 
     Py_XDECREF(view);
     if (done == NULL) {
@@ -559,8 +560,7 @@ static ssize_t
 open_bytes(struct gl_conn *conn, struct gl_tls_session *s, void *dst,
            size_t n)
 {
-    PyObject *view =
-        PyMemoryView_FromMemory(dst, (Py_ssize_t)n, PyBUF_WRITE);
+    PyObject *view = PyMemoryView_FromMemory(dst, (Py_ssize_t)n, PyBUF_WRITE);
     PyObject *got = NULL;
     Py_ssize_t count;
 

@@ -31,6 +31,7 @@ import logging
 import os
 import re
 import socket
+import ssl
 import sys
 import tempfile
 import warnings
@@ -44,7 +45,18 @@ if __name__ == "__main__":
 import greenloop
 from leaks import Growth, settle
 
-__all__ = ["REQUESTS", "Guard", "load_testcapi", "run_on"]
+__all__ = [
+    "NAMES",
+    "REQUESTS",
+    "Answer",
+    "Client",
+    "Guard",
+    "Way",
+    "load_testcapi",
+    "parse",
+    "respond",
+    "run_on",
+]
 
 ROUNDS = 100
 ATTEMPTS = 8
@@ -243,6 +255,7 @@ class Client:
         self._address = ("127.0.0.1", port)
         self._guard = guard
         self._loop = asyncio.get_running_loop()
+        self.names: list[str] = []
 
     async def ask(self, pieces: list[bytes], nth: int, kept: bool) -> Answer:
         """One request while allocations fail; on a used connection or not.
@@ -338,7 +351,7 @@ async def sweep(client: Client, name: str, kept: bool) -> int:
 
 async def round_of(client: Client) -> int:
     bad = 0
-    for name in NAMES:
+    for name in client.names:
         for kept in (False, True):
             bad += await sweep(client, name, kept)
             answer = await client.ask(*CONTROL)
@@ -400,7 +413,19 @@ async def growth(
     return failed, grown
 
 
-async def main(rounds: int, application: Any) -> str:
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """How requests reach the server."""
+
+    names: list[str]
+    tls: ssl.SSLContext | None = None
+    client: Callable[[int, Guard], Client] = Client
+
+
+PLAIN = Way(NAMES)
+
+
+async def main(rounds: int, application: Any, way: Way) -> str:
     """What is wrong, or nothing."""
     loop = asyncio.get_running_loop()
     strange = listen_to(loop)
@@ -415,13 +440,14 @@ async def main(rounds: int, application: Any) -> str:
         return body
 
     async with await greenloop.start_server(
-        guarded, "127.0.0.1:0", cores=1
+        guarded, "127.0.0.1:0", cores=1, ssl=way.tls
     ) as server:
         engine = server._engine
         guard = Guard(engine.turn)
         guards.append(guard)
         loop.add_reader(engine.fileno(), guard)
-        client = Client(server.sockets[0].getsockname()[1], guard)
+        client = way.client(server.sockets[0].getsockname()[1], guard)
+        client.names = way.names
         try:
             await round_of(client)
             await round_of(client)
@@ -430,7 +456,7 @@ async def main(rounds: int, application: Any) -> str:
             failed, grown = await growth(client, server, rounds)
         finally:
             guard.close()
-    if failed < len(NAMES) or strange:
+    if failed < len(way.names) or strange:
         return f"{failed} requests failed; the loop heard {strange}"
     return grown
 
@@ -455,7 +481,9 @@ def note(strange: list[str], context: dict[str, Any]) -> None:
         strange.append(str(context))
 
 
-def run_on(loop: str, rounds: int, application: Any = respond) -> str:
+def run_on(
+    loop: str, rounds: int, application: Any = respond, way: Way = PLAIN
+) -> str:
     """What is wrong, or nothing; on a loop of its own."""
     if loop == "uvloop":
         made = importlib.import_module("uvloop").new_event_loop()
@@ -465,7 +493,9 @@ def run_on(loop: str, rounds: int, application: Any = respond) -> str:
     asyncio.set_event_loop(made)
     try:
         with warnings.catch_warnings():
-            wrong: str = made.run_until_complete(main(rounds, application))
+            wrong: str = made.run_until_complete(
+                main(rounds, application, way)
+            )
         return wrong
     finally:
         sys.unraisablehook = hook
