@@ -363,10 +363,10 @@ tls_writev(struct gl_conn *conn, const struct iovec *iov, int count)
         return -ENOTCONN; /* nothing can be sealed before a handshake */
     }
     error = send_sealed(conn, s);
-    if (error < 0) {
+    if (error < 0 || total == 0) {
         return error;
     }
-    taken = s->owes && total > 0 ? 1 : 0;
+    taken = s->owes ? 1 : 0;
     s->owes = false;
     while (taken < total && taken < TAKEN_MAX_BYTES) {
         struct batch batch = {0};

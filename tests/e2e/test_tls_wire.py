@@ -423,6 +423,16 @@ def test_new_keys(port: int, authority: Authority) -> None:
     assert "/keys" in said, said
 
 
+def test_a_flood_of_new_keys(
+    s: Server, port: int, authority: Authority
+) -> None:
+    """OpenSSL counts them; the connection ends, and nobody else notices."""
+    program("openssl")
+    said = s_client(port, authority, b"K\n" * 50, "-tls1_3")
+    assert said.count("KEYUPDATE") > 30
+    still_well(port, authority)
+
+
 def test_no_early_data(
     port: int, authority: Authority, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
