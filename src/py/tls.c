@@ -136,8 +136,10 @@ static int
 make_object(struct gl_tls_session *s)
 {
     s->incoming = PyObject_CallNoArgs(s->tls->memory_bio);
-    s->outgoing = PyObject_CallNoArgs(s->tls->memory_bio);
-    if (s->incoming != NULL && s->outgoing != NULL) {
+    if (s->incoming != NULL) {
+        s->outgoing = PyObject_CallNoArgs(s->tls->memory_bio);
+    }
+    if (s->outgoing != NULL) {
         PyObject *args[] = {s->incoming, s->outgoing};
 
         s->object = PyObject_Vectorcall(s->tls->wrap, args, 2, NULL);

@@ -13,6 +13,7 @@ ROUNDS = {"asyncio": 1, "uvloop": 1}
 SCRIPT = pathlib.Path(tls_failures.__file__)
 
 
+@pytest.mark.timeout(160)
 @pytest.mark.skipif(
     alloc_failures.load_testcapi() is None,
     reason="not on this Python: it has no _testcapi",
@@ -26,6 +27,6 @@ def test_each_allocation_fails_once(loop: str) -> None:
         [*command, "--rounds", str(ROUNDS[loop])],
         capture_output=True,
         text=True,
-        timeout=55,
+        timeout=150,
     )
     assert (done.returncode, done.stderr) == (0, "")

@@ -27,7 +27,7 @@ from alloc_failures import Answer, Client, Guard, Way, parse, respond
 __all__ = ["NAMES", "TlsClient", "contexts", "run_on"]
 
 # One of each kind that differs here; the others are alloc_failures.py's.
-NAMES = ["list", "read", "late", "lines", "file"]
+NAMES = ["list", "late", "file"]
 
 
 def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
