@@ -136,8 +136,10 @@ static int
 make_object(struct gl_tls_session *s)
 {
     s->incoming = PyObject_CallNoArgs(s->tls->memory_bio);
-    s->outgoing = PyObject_CallNoArgs(s->tls->memory_bio);
-    if (s->incoming != NULL && s->outgoing != NULL) {
+    if (s->incoming != NULL) {
+        s->outgoing = PyObject_CallNoArgs(s->tls->memory_bio);
+    }
+    if (s->outgoing != NULL) {
         PyObject *args[] = {s->incoming, s->outgoing};
 
         s->object = PyObject_Vectorcall(s->tls->wrap, args, 2, NULL);
@@ -282,7 +284,8 @@ gather(const struct iovec *iov, int count, size_t skip, char *room)
         char *at = (char *)iov[i].iov_base + from;
 
         skip -= from;
-        if (n == 0 && (left >= RECORD_BYTES || (left > 0 && i == count - 1))) {
+        if (n == 0 &&
+            (left >= RECORD_BYTES || (left > 0 && i == count - 1))) {
             return (struct iovec){at,
                                   left < RECORD_BYTES ? left : RECORD_BYTES};
         }
@@ -301,9 +304,9 @@ seal(struct gl_tls_session *s, const struct iovec *plain)
 {
     PyObject *view = PyMemoryView_FromMemory(
         plain->iov_base, (Py_ssize_t)plain->iov_len, PyBUF_READ);
-    PyObject *done =
-        view != NULL ? gl_call_method_one(s->object, s->st->s_write, view)
-                     : NULL;
+    PyObject *done = view != NULL
+                         ? gl_call_method_one(s->object, s->st->s_write, view)
+                         : NULL;
 
     Py_XDECREF(view);
     if (done == NULL) {
@@ -362,10 +365,10 @@ tls_writev(struct gl_conn *conn, const struct iovec *iov, int count)
         return -ENOTCONN; /* nothing can be sealed before a handshake */
     }
     error = send_sealed(conn, s);
-    if (error < 0) {
+    if (error < 0 || total == 0) {
         return error;
     }
-    taken = s->owes && total > 0 ? 1 : 0;
+    taken = s->owes ? 1 : 0;
     s->owes = false;
     while (taken < total && taken < TAKEN_MAX_BYTES) {
         struct batch batch = {0};
@@ -559,8 +562,7 @@ static ssize_t
 open_bytes(struct gl_conn *conn, struct gl_tls_session *s, void *dst,
            size_t n)
 {
-    PyObject *view =
-        PyMemoryView_FromMemory(dst, (Py_ssize_t)n, PyBUF_WRITE);
+    PyObject *view = PyMemoryView_FromMemory(dst, (Py_ssize_t)n, PyBUF_WRITE);
     PyObject *got = NULL;
     Py_ssize_t count;
 

@@ -15,21 +15,21 @@
 /* Made at the connection's first recv(); its objects when the first bytes
  * that may be TLS have come. */
 struct gl_tls_session {
-    struct gl_tls *tls;    /* borrowed from the entrance */
-    struct gl_state *st;   /* borrowed */
-    struct gl_conn *conn;  /* borrowed: it owns the session */
-    PyObject *object;      /* strong: ssl.SSLObject */
-    PyObject *incoming;    /* strong: ssl.MemoryBIO */
-    PyObject *outgoing;    /* strong: ssl.MemoryBIO */
-    PyObject *facts;       /* strong dict; NULL before the handshake */
-    struct gl_buf sealed;  /* what the socket has not taken */
-    struct gl_list link;   /* in tls->waiting */
-    bool owes;             /* a plain byte in `sealed` is not reported yet */
-    bool hungry;           /* it surely has no plain bytes for us */
-    bool drained;          /* this recv() has emptied the socket */
-    bool admitted;         /* its turn has come */
-    bool inside;           /* Python code of the user's may run */
-    bool gone;             /* closed meanwhile */
+    struct gl_tls *tls;   /* borrowed from the entrance */
+    struct gl_state *st;  /* borrowed */
+    struct gl_conn *conn; /* borrowed: it owns the session */
+    PyObject *object;     /* strong: ssl.SSLObject */
+    PyObject *incoming;   /* strong: ssl.MemoryBIO */
+    PyObject *outgoing;   /* strong: ssl.MemoryBIO */
+    PyObject *facts;      /* strong dict; NULL before the handshake */
+    struct gl_buf sealed; /* what the socket has not taken */
+    struct gl_list link;  /* in tls->waiting */
+    bool owes;            /* a plain byte in `sealed` is not reported yet */
+    bool hungry;          /* it surely has no plain bytes for us */
+    bool drained;         /* this recv() has emptied the socket */
+    bool admitted;        /* its turn has come */
+    bool inside;          /* Python code of the user's may run */
+    bool gone;            /* closed meanwhile */
     bool said_goodbye;
 };
 

@@ -6,6 +6,8 @@ import json
 import os
 import pathlib
 import pty
+import re
+import shlex
 import shutil
 import signal
 import socket
@@ -485,3 +487,37 @@ def test_relative_files_survive_a_change_of_folder(
     s.send_signal(signal.SIGHUP)
     s.wait_for("certificates read again")
     finish(s)
+
+
+# --- the page ----------------------------------------------------------------
+
+
+def page() -> tuple[list[list[str]], str]:
+    """The commands of docs/tls.md, and the module that it shows."""
+    path = pathlib.Path(__file__).resolve().parents[2] / "docs" / "tls.md"
+    text = path.read_text("utf-8")
+    lines = re.findall(r"^greenloop (.*)$", text, re.M)
+    module = re.search(r"^```\n(import ssl\n.*?)^```$", text, re.M | re.DOTALL)
+    assert module is not None
+    return [shlex.split(line) for line in lines], module[1]
+
+
+@pytest.mark.parametrize("number", range(len(page()[0])))
+def test_what_the_page_says_works(authority: Authority, number: int) -> None:
+    words = [
+        re.sub(r"^:8443", "127.0.0.1:0", word) for word in page()[0][number]
+    ]
+    cert, key = authority.sign("page", "localhost").split(",")
+    files = {
+        "app.py": APP,
+        "cert.pem": pathlib.Path(cert).read_text(),
+        "key.pem": pathlib.Path(key).read_text(),
+        "ca.pem": pathlib.Path(authority.ca_file).read_text(),
+        "settings.py": f"def read_password():\n    return ''\n{page()[1]}",
+    }
+    me = authority.client(authority.sign("me", "me@example.org"))
+    with server(None, *words, files=files) as s:
+        with connect(tls_port(s), me) as sock:
+            found = environ(ask(sock, "/"))
+    required = "--ca-certs" in words
+    assert found.get("SSL_CLIENT_VERIFY") == ("SUCCESS" if required else None)

@@ -23,7 +23,7 @@ from certificates import (
     records,
     tls_port,
 )
-from harness import Server, parallel, server
+from harness import Server, Stream, parallel, server
 from services import program
 
 APP = """
@@ -376,11 +376,13 @@ def end(sock: socket.socket, how: str, second: bytes) -> None:
 
 
 def s_client(
-    port: int, authority: Authority, typed: bytes, *options: str
+    port: int, authority: Authority, typed: list[bytes], *options: str
 ) -> str:
-    """What `openssl s_client` prints; it ends when the server does, or by
-    the Q at the end of what is typed."""
-    words = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}"]
+    """What `openssl s_client` prints, until the server ends it or the Q.
+
+    A command is one only if it comes alone: each waits for its echo.
+    """
+    words = [program("openssl"), "s_client", "-connect", f"127.0.0.1:{port}"]
     words += ["-CAfile", authority.ca_file, "-servername", "localhost"]
     process = subprocess.Popen(
         [*words, *options],
@@ -389,26 +391,39 @@ def s_client(
         stderr=subprocess.STDOUT,
     )
     assert process.stdin is not None and process.stdout is not None
+    out = Stream(process.stdout)
+    echoes = {
+        b"K\n": "KEYUPDATE",
+        b"k\n": "KEYUPDATE",
+        b"R\n": "RENEGOTIATING",
+    }
     try:
-        for line in typed.splitlines(keepends=True):
-            # A command is one only if it comes alone.
+        assert out.wait_for(lambda text: "Verify return" in text, SECONDS)
+        echoed = 0
+        for line in typed:
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.write(line)
                 process.stdin.flush()
-            time.sleep(0.05)
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.close()
-        process.stdin = None
-        out, _ = process.communicate(timeout=SECONDS)
+            if line in echoes:
+                echoed += 1
+                out.wait_for(
+                    lambda text, n=echoed, word=echoes[line]: (  # type: ignore[misc]
+                        text.count(word) >= n
+                    ),
+                    SECONDS,
+                )
+        process.wait(SECONDS)
     finally:
         process.kill()
         process.wait()
-    return out.decode(errors="replace")
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+        out.close()
+    return out.text
 
 
 def test_renegotiation_is_refused(port: int, authority: Authority) -> None:
-    program("openssl")
-    said = s_client(port, authority, b"R\nQ\n", "-tls1_2")
+    said = s_client(port, authority, [b"R\n", b"Q\n"], "-tls1_2")
     assert "RENEGOTIATING" in said
     assert "no renegotiation" in said or "handshake failure" in said, said
     still_well(port, authority)
@@ -416,25 +431,34 @@ def test_renegotiation_is_refused(port: int, authority: Authority) -> None:
 
 def test_new_keys(port: int, authority: Authority) -> None:
     """Asked for in the middle of a connection; the answer still comes."""
-    program("openssl")
     request = CLOSING % b"/keys"
-    said = s_client(port, authority, b"K\nk\nK\n" + request, "-tls1_3")
+    said = s_client(
+        port, authority, [b"K\n", b"k\n", b"K\n", request], "-tls1_3"
+    )
     assert said.count("KEYUPDATE") == 3
     assert "/keys" in said, said
+
+
+def test_a_flood_of_new_keys(
+    s: Server, port: int, authority: Authority
+) -> None:
+    """OpenSSL counts them; the connection ends, and nobody else notices."""
+    said = s_client(port, authority, [b"K\n"] * 50, "-tls1_3")
+    assert said.count("KEYUPDATE") > 30
+    still_well(port, authority)
 
 
 def test_no_early_data(
     port: int, authority: Authority, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    program("openssl")
     folder = tmp_path_factory.mktemp("session")
     saved, early = str(folder / "session"), folder / "early"
     request = CLOSING % b"/r"
     early.write_bytes(request)
-    said = s_client(port, authority, request, "-tls1_3", "-sess_out", saved)
+    said = s_client(port, authority, [request], "-tls1_3", "-sess_out", saved)
     assert "Max Early Data: 0" in said
     said = s_client(
-        port, authority, request, "-tls1_3", "-sess_in", saved,
+        port, authority, [request], "-tls1_3", "-sess_in", saved,
         "-early_data", str(early),
     )  # fmt: skip
     assert "Early data was accepted" not in said

@@ -31,7 +31,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 SOURCES = ("src", "python")
 CODE = (*SOURCES, "tests", "tools", "fuzz", "bench", "examples")
 # Named in the documents, and no options of ours.
-FOREIGN_OPTIONS = {"install", "name", "param"}
+FOREIGN_OPTIONS = {"deploy-hook", "install", "name", "param"}
 FOREIGN_FILES = {"Python.h"}
 PROGRAMS = {"greenloop", "uwsgi"}
 SECONDS = 40
