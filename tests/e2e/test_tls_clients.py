@@ -51,6 +51,8 @@ APP = """
 PIECE = bytes(range(256)) * 256
 MANY = 1600  # pieces: 100 MiB
 ALLOWED_KIB = 12 << 10
+# A sanitizer keeps freed memory for a while.
+SANITIZED = "libasan" in os.environ.get("LD_PRELOAD", "")
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +88,7 @@ def bounded_memory(s: Server, kib: int = ALLOWED_KIB) -> Iterator[None]:
     yield
     grown = status_kib(s.pid, "VmHWM") - before
     print(f"grown by {grown} KiB")
-    assert grown < kib
+    assert grown < kib or SANITIZED
 
 
 # --- big bodies --------------------------------------------------------------
@@ -291,7 +293,7 @@ def test_an_idle_websocket_is_small(
 
     each = asyncio.run(main())
     print(f"{each:.1f} KiB per WebSocket in a greenlet")
-    assert each < 60
+    assert each < 60 or SANITIZED
 
 
 NGINX = """

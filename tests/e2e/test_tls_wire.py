@@ -375,6 +375,10 @@ def end(sock: socket.socket, how: str, second: bytes) -> None:
             sock.sendall(b"\x15\x03\x03\x00\x02\x02\x30")  # unknown CA
 
 
+def wait_for_echo(out: Stream, word: str, times: int) -> None:
+    out.wait_for(lambda text: text.count(word) >= times, SECONDS)
+
+
 def s_client(
     port: int, authority: Authority, typed: list[bytes], *options: str
 ) -> str:
@@ -406,12 +410,7 @@ def s_client(
                 process.stdin.flush()
             if line in echoes:
                 echoed += 1
-                out.wait_for(
-                    lambda text, n=echoed, word=echoes[line]: (  # type: ignore[misc]
-                        text.count(word) >= n
-                    ),
-                    SECONDS,
-                )
+                wait_for_echo(out, echoes[line], echoed)
         process.wait(SECONDS)
     finally:
         process.kill()
