@@ -80,7 +80,9 @@ class Growth:
 
     def __init__(self) -> None:
         self.greenlets = sum(
-            isinstance(found, GREENLET) for found in gc.get_objects()
+            # Not isinstance(): it asks a dead weakref.proxy for its class.
+            issubclass(type(found), GREENLET)
+            for found in gc.get_objects()
         )
         self.engines = objects_of(_core.Engine)
         gc.collect()
