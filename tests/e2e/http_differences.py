@@ -16,6 +16,12 @@ from http_readers import Reading, Request, by_h11, by_httptools
 
 __all__ = ["LISTED", "PEERS", "Listed", "difference", "unlike_the_model"]
 
+# Of refusals other than 400; each ends the connection.
+STATUSES = {
+    "coding": ("400", "501"),
+    "method": ("501",),
+    "version": ("505",),
+}
 PEERS: dict[str, Callable[[bytes], Reading]] = {
     "h11": by_h11,
     "httptools": by_httptools,
@@ -185,7 +191,9 @@ def unlike_the_model(reading: Reading, model: Model) -> str:
     """How what the server did is not what it has to do; or nothing."""
     if reading.requests != model.reading.requests:
         return f"requests {reading.requests}, not {model.reading.requests}"
-    refused = bool(reading.refused), bool(model.reading.refused)
-    if refused[0] != refused[1] and not model.cut:
-        return f"refused {reading.refused!r}, not {model.reading.refused!r}"
+    status, why = reading.refused, model.reading.refused
+    if bool(status) != bool(why) and not model.cut:
+        return f"refused {status!r}, not {why!r}"
+    if why and status not in STATUSES.get(why, ("400",)):
+        return f"refused {status!r} for {why!r}"
     return ""

@@ -260,7 +260,9 @@ def reading(data: bytes) -> Reading:
     for status, head in answers(data):
         seen = SEEN.search(head)
         if seen is None:
-            return Reading(tuple(requests), str(status))
+            closes = b"\r\nConnection: close\r\n" in head
+            how = str(status) if closes else f"{status}, and goes on"
+            return Reading(tuple(requests), how)
         request = json.loads(seen[1])
         request["fields"] = without_empty_content(request["fields"])
         requests.append(Request(**request))
