@@ -22,8 +22,8 @@ const char gl_engine_serve_files_doc[] =
     "           of a path, b''), types (extension, type), sendfile (folder,\n"
     "           b''); folders are absolute\n"
     "  max_age  of Cache-Control, in seconds, or -1 for none\n"
-    "Raises ValueError for other names, for a NUL, for types that are none, and\n"
-    "for a max_age of 2**31; RuntimeError the second time.";
+    "Raises ValueError for other names, for a NUL, for types that are none,\n"
+    "and for a max_age of 2**31; RuntimeError the second time.";
 
 static const char *const list_names[GL_STATIC_LISTS] = {
     [GL_STATIC_FILES] = "files", [GL_STATIC_CHECKS] = "checks",
