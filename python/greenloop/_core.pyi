@@ -398,8 +398,8 @@ class Engine:
                    (end of a path, b''), types (extension, type), sendfile
                    (folder, b''); folders are absolute
           max_age  of Cache-Control, in seconds, or -1 for none
-        Raises ValueError for other names, for a NUL, and for types that are
-        none; RuntimeError the second time.
+        Raises ValueError for other names, for a NUL, for types that are none,
+        and for a max_age of 2**31; RuntimeError the second time.
         """
 
     def fileno(self) -> int:

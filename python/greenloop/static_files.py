@@ -41,6 +41,9 @@ TYPES = {
     ".zst": "application/zstd",
 }
 
+# More is the same to caches (RFC 9111, section 1.2.2).
+MOST_SECONDS = 2**31 - 1
+
 Pairs = list[tuple[bytes, bytes]]
 
 
@@ -68,7 +71,7 @@ def configuration(settings: Settings) -> tuple[dict[str, Pairs], int] | None:
         "sendfile": _pairs([(_whole(d), "") for d in settings.x_sendfile]),
     }
     age = settings.static_max_age
-    return lists, -1 if age is None else age
+    return lists, -1 if age is None else min(age, MOST_SECONDS)
 
 
 def missing_folders(settings: Settings) -> list[str]:

@@ -22,8 +22,8 @@ const char gl_engine_serve_files_doc[] =
     "           of a path, b''), types (extension, type), sendfile (folder,\n"
     "           b''); folders are absolute\n"
     "  max_age  of Cache-Control, in seconds, or -1 for none\n"
-    "Raises ValueError for other names, for a NUL, and for types that are\n"
-    "none; RuntimeError the second time.";
+    "Raises ValueError for other names, for a NUL, for types that are none,\n"
+    "and for a max_age of 2**31; RuntimeError the second time.";
 
 static const char *const list_names[GL_STATIC_LISTS] = {
     [GL_STATIC_FILES] = "files", [GL_STATIC_CHECKS] = "checks",
@@ -147,6 +147,10 @@ gl_engine_serve_files(PyObject *object, PyObject *args)
     if (self->engine == NULL || self->files != NULL) {
         PyErr_SetString(PyExc_RuntimeError,
                         "this engine is closed, or serves files already");
+        return NULL;
+    }
+    if (max_age > INT32_MAX) {
+        PyErr_SetString(PyExc_ValueError, "max_age is below 2**31");
         return NULL;
     }
     s = calloc(1, sizeof(*s));

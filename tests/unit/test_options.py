@@ -170,6 +170,8 @@ def test_accepted_options_change_nothing(name: str) -> None:
         (["--mount", "a=b"], "written /prefix=application"),
         (["--mount", "/a"], "written /prefix=application"),
         (["--mount", "/a="], "written /prefix=application"),
+        (["--static-map", "a=b"], "written /prefix=folder"),
+        (["--static-max-age", "-1"], "at least 0, not -1"),
         (["--mount", "/a=x", "--mount", "/a/=y"], "--mount /a is given twi"),
         (["--greenlet=1"], "--greenlet takes no value"),
         (["--chdir="], "--chdir needs a value"),
