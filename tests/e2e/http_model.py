@@ -51,7 +51,8 @@ FIELD = re.compile(
     rb"(" + TOKEN + rb"+):[ \t]*(" + VALUE + rb"*?)[ \t]*", re.S
 )
 HOST = re.compile(
-    rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)"
+    rb"(?:\[[0-9A-Fa-f:.]{2,}\]|"
+    rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+)"
     rb"(?::[0-9]*)?"
 )
 ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)([^?]*).*", re.S)
