@@ -431,15 +431,14 @@ finish(GlExchange *x, struct gl_kit *kit)
                                  gl_request_fd(req));
         }
         gl_gateway_log(x);
+        gl_engine_of_pool(core->pool)->sent_bytes += req->sent_bytes;
     }
-    if (x->websocket != NULL) {
+    if (x->websocket != NULL) { /* which may free the request */
         gl_websocket_finish(x);
     }
     if (x->uwsgi != NULL) {
         gl_uwsgi_request_free(x);
     }
-    gl_engine_of_pool(core->pool)->sent_bytes +=
-        req != NULL ? req->sent_bytes : 0;
     x->core = NULL;
     x->req = NULL;
     Py_CLEAR(x->method);
