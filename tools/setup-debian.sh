@@ -59,6 +59,7 @@ want python3 test -x /usr/bin/python3       # Debian's own CPython
 want python3-dev has_headers                # Python.h
 want python3-venv /usr/bin/python3 -c 'import ensurepip, venv'
 want curl command -v curl                   # a client of the tests
+want openssl command -v openssl             # another
 want redis-server command -v redis-server   # the chat's other end
 want postgresql has_postgresql              # that of the database page
 want chromium command -v chromium           # a browser, and what drives it
