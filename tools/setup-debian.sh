@@ -66,6 +66,7 @@ want python3-venv /usr/bin/python3 -c 'import ensurepip, venv'
 want curl command -v curl                   # a client of the tests
 want haproxy command -v haproxy             # a proxy before the server
 want nginx has_nginx                        # the proxy before the server
+want openssl command -v openssl             # another one, and TLS
 want redis-server command -v redis-server   # the chat's other end
 want postgresql has_postgresql              # that of the database page
 want systemd command -v systemd-socket-activate # passes sockets on
