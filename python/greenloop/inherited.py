@@ -100,10 +100,13 @@ class Inherited:
 def _is_at(number: int, wanted: addresses.Address) -> bool:
     """Whether the socket listens at an address."""
     try:
-        with socket.socket(fileno=os.dup(number)) as sock:
-            return _matches(sock, wanted)
+        sock = socket.socket(fileno=number)
     except OSError:
         return False  # whoever takes it is told what is wrong with it
+    try:
+        return _matches(sock, wanted)
+    finally:
+        sock.detach()
 
 
 def _matches(sock: socket.socket, wanted: addresses.Address) -> bool:

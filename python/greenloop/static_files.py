@@ -41,9 +41,6 @@ TYPES = {
     ".zst": "application/zstd",
 }
 
-# More is the same to caches (RFC 9111, section 1.2.2).
-MOST_SECONDS = 2**31 - 1
-
 Pairs = list[tuple[bytes, bytes]]
 
 
@@ -71,7 +68,7 @@ def configuration(settings: Settings) -> tuple[dict[str, Pairs], int] | None:
         "sendfile": _pairs([(_whole(d), "") for d in settings.x_sendfile]),
     }
     age = settings.static_max_age
-    return lists, -1 if age is None else min(age, MOST_SECONDS)
+    return lists, -1 if age is None else age
 
 
 def missing_folders(settings: Settings) -> list[str]:

@@ -31,8 +31,8 @@
 /* Taken by one writev(), so that a fast reader of a big answer leaves turns
  * to the others. */
 #define TAKEN_MAX_BYTES (16 * RECORD_BYTES)
-/* Receptions for one recv(): a peer that sends records without bytes for us
- * must not keep the others waiting. */
+/* Receptions for one recv(): a peer that sends small pieces, or records
+ * without bytes for us, must not keep the others waiting. */
 #define RECEIVES_MAX 64
 /* Read after a handshake that failed, so that no reset destroys the alert. */
 #define LAST_RECEIVES 4
@@ -619,7 +619,8 @@ recv_opened(struct gl_conn *conn, struct gl_tls_session *s, void *dst,
             return got; /* 0: cut off without the closing alert */
         }
     }
-    return -ECONNRESET;
+    gl_tls_wait_turn(s);
+    return -EAGAIN;
 }
 
 static ssize_t

@@ -36,6 +36,8 @@ struct gl_tls_session {
 /* Whether a handshake may take the processor now; else it goes on by itself
  * in a later turn. */
 bool gl_tls_admit(struct gl_tls_session *s);
+/* Has the connection's bytes looked at again in a later turn. */
+void gl_tls_wait_turn(struct gl_tls_session *s);
 /* Counts what a step of a handshake took, from began_ns until now. */
 void gl_tls_spent(struct gl_tls *tls, uint64_t began_ns);
 /* Forgets a session that may be waiting. */

@@ -3,7 +3,8 @@
  * A handshake costs a signature: most of a millisecond with an RSA key.  So
  * those of one turn of the engine get TURN_NS together, at least one of them
  * a step, and the rest waits in line for later turns: a burst of new clients
- * must not stop the requests that run.
+ * must not stop the requests that run.  Who sends many small pieces waits in
+ * the same line.
  *
  * Failures are the daily bread of an open port.  A line tells of the first
  * one, and then one a minute at most, with their number.
@@ -16,6 +17,7 @@
 #include "base/gl.h"
 
 #define TURN_NS 1000000ULL
+#define TURN_STEPS 256 /* those that are no handshakes count no time */
 #define TELL_MS 60000
 
 /* --- turns ------------------------------------------------------------- */
@@ -51,17 +53,38 @@ run_waiting(struct gl_deferred *self)
     }
     e = GL_CONTAINER_OF(link, struct gl_tls_session, link)->conn->engine;
     look_at_turn(tls, e);
-    do {
+    for (int i = 0; i < TURN_STEPS; i++) {
         struct gl_tls_session *s;
 
+        if (gl_list_empty(&tls->waiting)) {
+            return;
+        }
+        if (i > 0 && tls->spent_ns >= TURN_NS) {
+            break;
+        }
         link = gl_list_pop(&tls->waiting);
         s = GL_CONTAINER_OF(link, struct gl_tls_session, link);
         s->admitted = true;
-        s->conn->readable = true;
-        gl_conn_continue(s->conn); /* may free the session */
-    } while (tls->spent_ns < TURN_NS && !gl_list_empty(&tls->waiting));
+        /* Nobody announces again what came; may free the session. */
+        s->conn->watch.ready(&s->conn->watch, EPOLLIN);
+    }
     if (!gl_list_empty(&tls->waiting) && !gl_list_linked(&self->link)) {
         gl_engine_defer(e, self);
+    }
+}
+
+void
+gl_tls_wait_turn(struct gl_tls_session *s)
+{
+    struct gl_tls *tls = s->tls;
+
+    if (gl_list_linked(&s->link)) {
+        return;
+    }
+    gl_list_push(&tls->waiting, &s->link);
+    if (!gl_list_linked(&tls->later.link)) {
+        tls->later.run = run_waiting;
+        gl_engine_defer(s->conn->engine, &tls->later);
     }
 }
 
@@ -82,11 +105,7 @@ gl_tls_admit(struct gl_tls_session *s)
     if (gl_list_empty(&tls->waiting) && tls->spent_ns < TURN_NS) {
         return true;
     }
-    gl_list_push(&tls->waiting, &s->link);
-    if (!gl_list_linked(&tls->later.link)) {
-        tls->later.run = run_waiting;
-        gl_engine_defer(e, &tls->later);
-    }
+    gl_tls_wait_turn(s);
     return false;
 }
 

@@ -195,7 +195,10 @@ class Wire:
 
     def await_unread(self) -> None:
         """Waits until bytes have come, and leaves them in the kernel."""
-        assert select.select([self.sock], [], [], self.sock.gettimeout())[0]
+        poll = select.poll()  # descriptors may be beyond FD_SETSIZE
+        poll.register(self.sock, select.POLLIN)
+        timeout = self.sock.gettimeout()
+        assert poll.poll(None if timeout is None else timeout * 1000)
 
     def unread_bytes(self) -> int:
         """What the kernel holds of the answer, at both ends; 0 after a

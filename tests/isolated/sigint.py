@@ -149,10 +149,13 @@ class Load(threading.Thread):
     def receive(
         self, open_now: list[socket.socket], waiting: set[socket.socket]
     ) -> None:
-        readable, _, _ = select.select(open_now, [], [], 5)
-        if not readable:
+        poll = select.poll()
+        for sock in open_now:
+            poll.register(sock, select.POLLIN)
+        ready = {descriptor for descriptor, _ in poll.poll(5000)}
+        if not ready:
             raise OSError("the server is silent")
-        for sock in readable:
+        for sock in [sock for sock in open_now if sock.fileno() in ready]:
             piece = sock.recv(1 << 20)
             self.bytes += len(piece)
             self.answered.set()

@@ -52,7 +52,9 @@ def test_a_descriptor_that_was_announced_and_is_not_there() -> None:
     found = inherited.Inherited(environ)
     with pytest.raises(addresses.AddressError, match="cannot listen on fd://"):
         found.take_rest()
+    before = os.listdir("/proc/self/fd")
     assert found.find("127.0.0.1:1") == []
+    assert os.listdir("/proc/self/fd") == before
     assert len(found.leave_rest()) == 1000
 
 
