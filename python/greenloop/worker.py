@@ -15,6 +15,7 @@ import asyncio
 import gc
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -146,6 +147,35 @@ def _report(text: str, error: BaseException | None) -> None:
     sys.stderr.flush()
 
 
+class _Waker:
+    """Ends the loop's wait when a signal comes.
+
+    One that comes right before the wait does not interrupt it, and Python's
+    handler would run when the next client asks.  uvloop sees to it itself.
+    """
+
+    def __init__(self) -> None:
+        self._ends: tuple[socket.socket, socket.socket] | None = None
+
+    def install(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not isinstance(loop, asyncio.SelectorEventLoop):
+            return
+        reader, writer = self._ends = socket.socketpair()
+        reader.setblocking(False)
+        writer.setblocking(False)
+        loop.add_reader(reader, reader.recv, 4096)
+        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+
+    def remove(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._ends is None:
+            return
+        signal.set_wakeup_fd(-1)
+        loop.remove_reader(self._ends[0])
+        for end in self._ends:
+            end.close()
+        self._ends = None
+
+
 class _Worker:
     def __init__(
         self,
@@ -159,6 +189,7 @@ class _Worker:
         self._listeners = listeners
         self._notifier = notifier
         self._loop = loop
+        self._waker = _Waker()
         self._deadline = 0.0
         self._server = Server(
             loop,
@@ -193,6 +224,7 @@ class _Worker:
 
     def _start(self) -> None:
         """From the start hooks, which a signal still interrupts."""
+        self._waker.install(self._loop)
         try:
             self._loop.run_until_complete(self._server.start())
         except asyncio.CancelledError:
@@ -251,6 +283,7 @@ class _Worker:
     def _close_loop(self) -> None:
         """Ends what applications left on the loop, as asyncio.run() does."""
         loop = self._loop
+        self._waker.remove(loop)
         left = max(0.0, self._deadline - MARGIN_SECONDS / 2 - time.monotonic())
         tasks = asyncio.all_tasks(loop)
         for task in tasks:

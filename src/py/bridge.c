@@ -1,7 +1,7 @@
 /* bridge.c - the only door to greenlet (version 3.1 or later).
  *
  * greenlet's header defines a static table of its API in each file that
- * includes it; PyGreenlet_Import() fills this file's.
+ * includes it; gl_bridge_import() fills this file's.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -11,18 +11,24 @@
 
 #include <greenlet/greenlet.h>
 
+/* As PyGreenlet_Import(), but for what went wrong: that says that there is no
+ * greenlet also where a signal's KeyboardInterrupt came in between. */
 int
 gl_bridge_import(void)
 {
-    PyGreenlet_Import();
-    if (_PyGreenlet_API == NULL) {
-        if (!PyErr_Occurred()) {
-            PyErr_SetString(PyExc_ImportError,
-                            "greenlet has no C API; install greenlet>=3.1");
-        }
+    PyObject *module = PyImport_ImportModule("greenlet");
+    PyObject *capsule = NULL;
+
+    if (module != NULL) {
+        capsule = PyObject_GetAttrString(module, "_C_API");
+        Py_DECREF(module);
+    }
+    if (capsule == NULL) {
         return -1;
     }
-    return 0;
+    _PyGreenlet_API = PyCapsule_GetPointer(capsule, "greenlet._C_API");
+    Py_DECREF(capsule);
+    return _PyGreenlet_API != NULL ? 0 : -1;
 }
 
 PyTypeObject *

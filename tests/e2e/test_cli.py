@@ -120,6 +120,22 @@ def test_stopped_on_request(tmp_path: pathlib.Path, number: int) -> None:
         assert s.stop(number) == 0
 
 
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_signal_ends_any_wait(loop: str) -> None:
+    """Also one that comes in the moment before the loop waits."""
+    app = """
+        import signal
+
+        def application(environ, start_response):
+            wakeup = signal.set_wakeup_fd(-1)
+            signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+            start_response("200 OK", [])
+            return [b"%d" % wakeup]
+    """
+    with server(app, "--loop", loop) as s:
+        assert int(s.get("/").text) > 2
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_while_the_application_loads(
     tmp_path: pathlib.Path, number: int
