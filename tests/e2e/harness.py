@@ -198,6 +198,11 @@ class Server:
             self._out.wait_for(lambda t: text in t, min(left, 0.02))
             self._err.wait_for(lambda t: text in t, min(left, 0.02))
 
+    def logged(self, text: str) -> int:
+        """How often `text` was logged, once it was."""
+        self.wait_for(text)
+        return self.err.count(text)
+
     def wait_printed(self, text: str, times: int) -> None:
         """Waits until `text` was printed so many times, and not more."""
         self._out.wait_for(lambda t: t.count(text) >= times, 10.0)

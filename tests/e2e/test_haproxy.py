@@ -293,4 +293,4 @@ def test_health_checks_are_no_errors(how: str) -> None:
             assert environ["REMOTE_ADDR"] == "127.0.0.1"
         s.wait_for("GET / => generated")
         assert "PROXY" not in s.err
-        assert s.err.count(" => ") == 1
+        assert s.logged(" => ") == 1

@@ -56,7 +56,7 @@ def test_connections_beyond_the_limit_wait(loop: str) -> None:
         with open_wire(s) as wire:
             assert not wire.get("/").closes
         s.wait_for("accepting goes on")
-        assert s.err.count(PAUSES) == 1
+        assert s.logged(PAUSES) == 1
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -112,7 +112,7 @@ def test_connections_beyond_the_limit_are_rejected() -> None:
             assert wire.reply().status == 200
         assert not is_rejected(s)  # the idle ones make room
         s.wait_for("new connections are accepted again")
-        assert s.err.count("new connections are rejected") == 1
+        assert s.logged("new connections are rejected") == 1
 
 
 def test_a_tls_connection_is_rejected_without_an_answer(
@@ -155,7 +155,7 @@ def test_a_request_waits_too_long(loop: str) -> None:
             assert reply.field("Retry-After") == "1"
             wire.expect_end()
         s.wait_for("no request waits for a core any more")
-        assert s.err.count("all 1 cores are busy") == 1
+        assert s.logged("all 1 cores are busy") == 1
         clients[0].send(BODY)
         assert clients[0].reply().text == "4"
         assert clients[0].get("/").status == 200

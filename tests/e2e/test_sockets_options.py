@@ -105,9 +105,9 @@ def test_an_address_that_is_not_there() -> None:
 def test_a_backlog_that_the_kernel_cuts() -> None:
     most = int(SOMAXCONN.read_text())
     with server(APP, "--listen", str(most + 1)) as s:
-        assert s.err.count("net.core.somaxconn") == 2  # in one line
+        assert s.logged("net.core.somaxconn") == 2  # in one line
         text = f"--listen {most + 1} has the effect of {most}:"
-        assert s.err.count(text) == 1
+        assert s.logged(text) == 1
     with server(APP, "--listen", str(most)) as s:
         assert "somaxconn" not in s.err
 

@@ -150,8 +150,8 @@ def test_by_number_and_name(folder: pathlib.Path) -> None:
             for sock in (two, one, three):
                 assert ask(sock) == str(s.pid)
             text = "the inherited socket fd://6 is not served"
-            assert s.err.count(text) == 1
-            assert s.err.count("is not served") == 1
+            assert s.logged(text) == 1
+            assert s.logged("is not served") == 1
 
 
 def test_by_address(folder: pathlib.Path) -> None:

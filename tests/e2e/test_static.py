@@ -177,7 +177,7 @@ def test_the_application_has_the_rest(
 
 def test_a_folder_that_comes_later(s: Server, top: pathlib.Path) -> None:
     """What is mapped is looked up each time; so is a link to a folder."""
-    assert f"there is no {top}/later now" in s.err
+    s.wait_for(f"there is no {top}/later now")
     later = top / "later"
     later.symlink_to("root")
     assert s.get("/later/a.txt").body == TEXT
@@ -474,7 +474,7 @@ def test_without_descriptors(top: pathlib.Path) -> None:
         wait_until(
             lambda: s.get("/s/a.txt", timeout=5).status == 200, "files again"
         )
-        assert s.err.count("files cannot be opened") == 1
+        assert s.logged("files cannot be opened") == 1
 
 
 def curl(*arguments: str) -> bytes:
