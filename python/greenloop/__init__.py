@@ -28,6 +28,9 @@ While the application is imported:
 
 from __future__ import annotations
 
+# Before asyncio, which goes on without ssl if a signal comes while ssl loads,
+# and so loses the signal.
+import ssl  # noqa: F401
 from typing import TYPE_CHECKING, Any
 
 from greenloop._core import (
