@@ -7,8 +7,10 @@ long proofs `make soak`, `make ws-soak`, `make sigint`, `make slow-peers` and
 Builds and runs the C unit tests and the replay of the fuzz corpora under
 AddressSanitizer and UBSan, then installs Greenloop into a virtual
 environment for each Python and runs pytest there against the installed
-package: the whole suite on the oldest and the newest, the tests marked
-`smoke` on the others.  Everything it makes is under build/.
+package: the whole suite on the oldest and the newest (but tests marked `once`
+only on the newest), the tests marked `smoke` on the others.  While one Python
+tests, the environment of the next is made, at the lowest priority.
+Everything it makes is under build/.
 
 Every step runs, whatever the earlier ones said.  The last line printed is
 "N passed, N failed, N skipped", counted over all steps; a step that could
@@ -28,6 +30,7 @@ import sys
 import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,6 +103,8 @@ class Driver:
 
     def __init__(self) -> None:
         self.total = Count()
+        self._installer = ThreadPoolExecutor(max_workers=1)
+        self._installs: dict[Path, Future[int]] = {}
 
     def step(self, title: str) -> float:
         print(f"\n=== {title}", flush=True)
@@ -140,13 +145,24 @@ class Driver:
             )
         self.end(title, since, status, junit)
 
-    def install(self, python: str, folder: Path, setup: Sequence[str]) -> int:
-        return run(
-            [
-                *(ROOT / "tools" / "venv.sh", python, folder),
-                *("-r", "tests/requirements.txt", "--install", *setup),
-            ]
-        )
+    def begin_install(
+        self, python: str, folder: Path, setup: Sequence[str] = DEVELOPMENT
+    ) -> None:
+        """Starts to install Greenloop into `folder`, after earlier ones."""
+        command = [
+            *("nice", "-n", "19", ROOT / "tools" / "venv.sh"),
+            *(python, folder),
+            *("-r", "tests/requirements.txt", "--install", *setup),
+        ]
+        self._installs[folder] = self._installer.submit(run, command)
+
+    def installed(
+        self, python: str, folder: Path, setup: Sequence[str]
+    ) -> bool:
+        """Waits until it is; whether it worked."""
+        if folder not in self._installs:
+            self.begin_install(python, folder, setup)
+        return self._installs.pop(folder).result() == 0
 
     def pytest(
         self,
@@ -163,8 +179,8 @@ class Driver:
         since = self.step(title)
         junit = RESULTS / f"{folder.name}.xml"
         junit.unlink(missing_ok=True)
-        status = self.install(python, folder, setup)
-        if status == 0:
+        status = 1
+        if self.installed(python, folder, setup):
             status = run(
                 [
                     *(folder / "bin" / "python", "-m", "pytest", *paths),
@@ -187,8 +203,8 @@ class Driver:
         """Installs Greenloop into `folder` and runs a script there."""
         title = f"{' '.join(words)}, in {folder.relative_to(ROOT)}"
         since = self.step(title)
-        status = self.install(python, folder, setup)
-        if status == 0:
+        status = 1
+        if self.installed(python, folder, setup):
             script = ROOT / "tests" / "isolated" / words[0]
             status = run([folder / "bin" / "python", script, *words[1:]], env)
         self.total.passed += status == 0
@@ -213,6 +229,10 @@ def whole(driver: Driver, pythons: Sequence[str], tools: Path) -> None:
             f"REQUIRE_PEERS=1 asks for {PEER_PYTHONS} CPythons, "
             f"and there are {len(found)}"
         )
+    for version, python in found:
+        driver.begin_install(python, BUILD / f"venv-{dotted(version)}")
+    if os.environ.get("SANITIZERS") == "1":
+        driver.begin_install(found[-1][1], BUILD / "asan", SANITIZED)
     driver.c_tests(tools)
     for version, python in found:
         name = dotted(version)
@@ -224,6 +244,7 @@ def whole(driver: Driver, pythons: Sequence[str], tools: Path) -> None:
             env = DEVELOPER_MODE
         elif version == found[0][0]:
             title += ", whole suite"
+            selection = ["-m", "not once"]
         else:
             title += ", smoke tests"
             selection = ["-m", "smoke"]

@@ -47,7 +47,8 @@ require() {
     stamp=$folder/has-$(echo "$1" | tr / -)
     want=$(cksum <"$1")
     if ! same "$stamp" "$want"; then
-        pip install --quiet --upgrade -r "$1"
+        # Few of their modules are used: those are compiled when they are.
+        pip install --quiet --no-compile --upgrade -r "$1"
         echo "$want" >"$stamp"
     fi
 }

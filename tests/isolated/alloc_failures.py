@@ -545,6 +545,7 @@ def run_on(
         made = asyncio.new_event_loop()
     hook, level = sys.unraisablehook, logging.getLogger("greenloop").level
     asyncio.set_event_loop(made)
+    made.slow_callback_duration = 60.0  # no complaints of a busy machine
     try:
         with warnings.catch_warnings():
             wrong: str = made.run_until_complete(

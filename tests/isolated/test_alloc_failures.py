@@ -14,6 +14,7 @@ from harness import SANITIZED
 # In 16 an object lost by one kind of request, kept alive or not, is more than
 # what Python's caches may take.
 ROUNDS = {"asyncio": 16, "uvloop": 4}
+TIMEOUT_SECONDS = 150
 SCRIPT = pathlib.Path(alloc_failures.__file__)
 
 pytestmark = [
@@ -28,6 +29,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.timeout(TIMEOUT_SECONDS + 10)
 @pytest.mark.parametrize("loop", ROUNDS)
 def test_each_allocation_fails_once(loop: str) -> None:
     """In a process of its own, which may crash."""
@@ -38,7 +40,7 @@ def test_each_allocation_fails_once(loop: str) -> None:
         [*command, "--rounds", str(ROUNDS[loop])],
         capture_output=True,
         text=True,
-        timeout=55,
+        timeout=TIMEOUT_SECONDS,
     )
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -9,6 +9,8 @@ from workload import Client
 
 INPUTS = 400
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 @pytest.mark.parametrize("kind", fuzz_server.KINDS)

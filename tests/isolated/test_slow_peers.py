@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: MIT
 """A short crowd of slow peers; `make slow-peers` runs the long one."""
 
+import pytest
 import slow_peers
+
+pytestmark = pytest.mark.once
 
 # So few need little time, and of so few measurements one in a hundred is what
 # a busy machine did to one server and not to the other.

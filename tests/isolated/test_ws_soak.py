@@ -11,6 +11,8 @@ PLAN = ws_soak.Plan(sockets=300, echoes=20, rounds=12, seconds=0.25)
 # Of so few, the pages that others begin are a good part.
 IDLE, IDLE_KIB = 1500, 8.0
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_nothing_is_lost(loop: str) -> None:
