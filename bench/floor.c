@@ -27,7 +27,7 @@
 #include <unistd.h>
 
 #define EVENTS_MAX 256
-#define ACCEPTS_MAX 64   /* per wake-up; epoll tells of the rest again */
+#define ACCEPTS_MAX 64 /* per wake-up; epoll tells of the rest again */
 #define SCRATCH_BYTES 16384
 #define ANSWER_BYTES 256 /* room for one answer; the real length is less */
 #define BATCH 32         /* answers to pipelined requests in one send */
@@ -172,8 +172,8 @@ accept_some(struct floor *f)
     int one = 1;
 
     for (int i = 0; i < ACCEPTS_MAX; i++) {
-        int fd = accept4(f->listen_fd, NULL, NULL,
-                         SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd =
+            accept4(f->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
         if (fd < 0) {
             return; /* none left; whatever else happened, epoll says again */

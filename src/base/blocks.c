@@ -19,11 +19,11 @@
 #include <sys/mman.h>
 
 #define SLAB_BYTES ((size_t)65536)
-#define SLABS_MAX 4096              /* 256 MiB: then malloc() serves */
-#define PLACES (2 * SLABS_MAX)      /* of the table: half of them stay free */
-#define STEP GL_CACHE_LINE_BYTES    /* sizes are multiples of it */
+#define SLABS_MAX 4096           /* 256 MiB: then malloc() serves */
+#define PLACES (2 * SLABS_MAX)   /* of the table: half of them stay free */
+#define STEP GL_CACHE_LINE_BYTES /* sizes are multiples of it */
 #define SIZES (GL_BLOCK_MAX_BYTES / STEP + 1)
-#define EMPTY_SLABS_KEPT 16         /* with their memory */
+#define EMPTY_SLABS_KEPT 16 /* with their memory */
 
 struct block {
     struct block *next; /* of the slab's free ones; its own otherwise */
@@ -105,8 +105,8 @@ index_of(const struct gl_blocks *blocks, const void *p)
     uintptr_t base = (uintptr_t)p & ~below, found;
 
     for (size_t at = place_of(base);; at = (at + 1) % PLACES) {
-        found = atomic_load_explicit(&blocks->table[at],
-                                     memory_order_acquire);
+        found =
+            atomic_load_explicit(&blocks->table[at], memory_order_acquire);
         if (found == 0) {
             return SLABS_MAX;
         }

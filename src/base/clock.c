@@ -33,8 +33,7 @@ gl_date_text(struct gl_date *date, time_t now)
     if (date->text[0] != '\0' && date->second == now) {
         return date->text;
     }
-    if (now < 0 || gmtime_r(&now, &tm) == NULL ||
-        tm.tm_year > 9999 - 1900) {
+    if (now < 0 || gmtime_r(&now, &tm) == NULL || tm.tm_year > 9999 - 1900) {
         now = 0; /* no second that HTTP could write */
         (void)gmtime_r(&now, &tm);
     }

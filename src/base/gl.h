@@ -15,7 +15,7 @@
 
 /* The struct of type `type` whose member `member` is at `ptr` (not NULL). */
 #define GL_CONTAINER_OF(ptr, type, member) \
-    ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+    ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
 
 #define GL_LIKELY(x) __builtin_expect(!!(x), 1)
 #define GL_UNLIKELY(x) __builtin_expect(!!(x), 0)

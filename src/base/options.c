@@ -11,9 +11,15 @@
 
 #define HOUR_MS 3600000
 
-#define OPT(field, min, max, initial, unit, help)                           \
-    {#field, offsetof(struct gl_options, field),                            \
-     sizeof(((struct gl_options *)0)->field), min, max, initial, unit, help}
+#define OPT(field, min, max, initial, unit, help) \
+    {#field,                                      \
+     offsetof(struct gl_options, field),          \
+     sizeof(((struct gl_options *)0)->field),     \
+     min,                                         \
+     max,                                         \
+     initial,                                     \
+     unit,                                        \
+     help}
 
 const struct gl_option_spec gl_option_specs[] = {
     OPT(cores, 1, 1000000, 1000, "requests",

@@ -16,8 +16,8 @@
 #include <stdlib.h>
 
 #define FIRST_TIMERS 16
-#define BATCH 64                /* timers that are due together */
-#define TIMER_LINES 3           /* of what a timer is likely to lie in */
+#define BATCH 64                   /* timers that are due together */
+#define TIMER_LINES 3              /* of what a timer is likely to lie in */
 #define DUE (SIZE_MAX - BATCH - 1) /* slots from here on: in `due` */
 
 /* The due time stands beside the pointer: comparing then touches only the
@@ -32,7 +32,7 @@ struct gl_timers {
     size_t used;
     size_t cap;
     struct gl_timer *due[BATCH]; /* borrowed; NULL: stopped meanwhile */
-    size_t due_left; /* of them, not NULL */
+    size_t due_left;             /* of them, not NULL */
 };
 
 struct gl_timers *

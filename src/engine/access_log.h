@@ -45,8 +45,8 @@ struct gl_access_entry {
 
 /* A copy that owns its text, in one block that free() releases.  NULL without
  * memory. */
-struct gl_access_entry *
-gl_access_entry_copy(const struct gl_access_entry *entry);
+struct gl_access_entry *gl_access_entry_copy(
+    const struct gl_access_entry *entry);
 /* Makes a log that writes to fd (borrowed).  NULL without memory. */
 struct gl_access_log *gl_access_log_new(int fd, enum gl_access_format format);
 /* Writes what is pending as far as the descriptor takes it; NULL is fine. */

@@ -19,7 +19,8 @@
 
 #define WATCHED (EPOLLIN | EPOLLRDHUP | EPOLLET)
 #define LINGER_MS 3000
-#define LINGER_MAX_BYTES (64 << 20)   /* then the peer gets its reset; a
+#define LINGER_MAX_BYTES \
+    (64 << 20)                        /* then the peer gets its reset; a
                                        * proxy sends all of a body first */
 #define DISCARD_MAX_BYTES (256 << 10) /* of a body that nobody read */
 #define READS_PER_EVENT 16            /* then others have their turn */

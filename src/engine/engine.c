@@ -52,8 +52,7 @@ arm_timerfd(struct gl_engine *e)
 static void
 run_timers(struct gl_engine *e)
 {
-    size_t fired =
-        gl_timers_run(e->timers, gl_clock_ms(), TIMERS_PER_RUN);
+    size_t fired = gl_timers_run(e->timers, gl_clock_ms(), TIMERS_PER_RUN);
 
     e->timers_left = fired == TIMERS_PER_RUN;
     if (!e->timers_left) {

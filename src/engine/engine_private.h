@@ -54,12 +54,12 @@ struct gl_engine {
     bool in_turn;
     bool settling;
     bool draining;
-    bool drained; /* ops->drained was called */
-    struct gl_head head;            /* of the request being parsed */
+    bool drained;                           /* ops->drained was called */
+    struct gl_head head;                    /* of the request being parsed */
     char explanation[GL_EXPLANATION_BYTES]; /* of its refusal; may be "" */
-    uint64_t explained_second; /* when the last was logged */
-    uint32_t explained;        /* in that second */
-    uint32_t unexplained;      /* dropped since */
+    uint64_t explained_second;              /* when the last was logged */
+    uint32_t explained;                     /* in that second */
+    uint32_t unexplained;                   /* dropped since */
     char scratch[GL_SCRATCH_BYTES]; /* received bytes, until used or kept */
 };
 

@@ -43,10 +43,10 @@ struct gl_head {
     bool path_escaped;    /* the path has a '%' */
     uint8_t minor;        /* HTTP/1.minor: 0, or 1 for every later minor */
     uint16_t count;       /* fields in use */
-    uint32_t size;        /* bytes of the whole head, its last CRLF included */
-    uint32_t at;          /* private to the parser: start of the next line */
-    uint32_t scanned;     /* private: bytes known to hold no line end */
-    uint32_t seen;        /* private: which single-use fields came */
+    uint32_t size;    /* bytes of the whole head, its last CRLF included */
+    uint32_t at;      /* private to the parser: start of the next line */
+    uint32_t scanned; /* private: bytes known to hold no line end */
+    uint32_t seen;    /* private: which single-use fields came */
     struct gl_field fields[GL_HEAD_FIELDS_MAX];
 };
 

@@ -28,11 +28,11 @@ enum gl_chunk_event {
 };
 
 struct gl_chunked {
-    uint64_t left;     /* body bytes to come in this chunk */
-    uint64_t body;     /* body bytes so far */
-    uint64_t framing;  /* other bytes so far */
-    uint32_t line;     /* bytes of the extension or trailers so far */
-    uint8_t state;     /* private; 0 at the start */
+    uint64_t left;    /* body bytes to come in this chunk */
+    uint64_t body;    /* body bytes so far */
+    uint64_t framing; /* other bytes so far */
+    uint32_t line;    /* bytes of the extension or trailers so far */
+    uint8_t state;    /* private; 0 at the start */
 };
 
 /* Takes bytes from *in, at most to the next event.  On DATA, *data lies

@@ -142,8 +142,7 @@ split_path(struct gl_head *head, const char *bytes, size_t at, size_t end)
 
     head->path = span(at, path_end);
     head->query = mark != NULL ? span(path_end + 1, end) : span(end, end);
-    head->path_escaped =
-        memchr(bytes + at, '%', path_end - at) != NULL;
+    head->path_escaped = memchr(bytes + at, '%', path_end - at) != NULL;
 }
 
 static enum gl_head_result
@@ -162,10 +161,8 @@ absolute_form(struct gl_head *head, const char *bytes, struct gl_str target)
     if (!gl_http1_is_authority(authority)) {
         return GL_HEAD_BAD;
     }
-    head->authority =
-        span(head->target.at + scheme, head->target.at + n);
-    split_path(head, bytes, head->target.at + n,
-               head->target.at + target.n);
+    head->authority = span(head->target.at + scheme, head->target.at + n);
+    split_path(head, bytes, head->target.at + n, head->target.at + target.n);
     return GL_HEAD_MORE;
 }
 
@@ -175,8 +172,7 @@ parse_target(struct gl_head *head, const char *bytes)
     struct gl_str target = gl_span_str(bytes, head->target);
 
     if (target.p[0] == '/') {
-        split_path(head, bytes, head->target.at,
-                   head->target.at + target.n);
+        split_path(head, bytes, head->target.at, head->target.at + target.n);
         return GL_HEAD_MORE;
     }
     if (gl_str_eq(target, GL_STR("*"))) {
@@ -193,8 +189,8 @@ parse_target(struct gl_head *head, const char *bytes)
 static enum gl_head_result
 parse_version(struct gl_head *head, const char *p, size_t n)
 {
-    if (n != VERSION_BYTES || memcmp(p, "HTTP/", 5) != 0 ||
-        !is_digit(p[5]) || p[6] != '.' || !is_digit(p[7])) {
+    if (n != VERSION_BYTES || memcmp(p, "HTTP/", 5) != 0 || !is_digit(p[5]) ||
+        p[6] != '.' || !is_digit(p[7])) {
         return GL_HEAD_BAD;
     }
     if (p[5] != '1') {
@@ -232,8 +228,8 @@ request_line(struct gl_head *head, const char *bytes, size_t at, size_t end)
     }
     head->method = span(at, method_end);
     head->target = span(method_end + 1, target_end);
-    result = parse_version(head, bytes + target_end + 1,
-                           end - target_end - 1);
+    result =
+        parse_version(head, bytes + target_end + 1, end - target_end - 1);
     if (result != GL_HEAD_MORE) {
         return result;
     }
@@ -404,9 +400,8 @@ finish(struct gl_head *head, size_t size)
     if ((head->seen & SEEN_CODING) && (head->seen & SEEN_LENGTH)) {
         return GL_HEAD_BAD; /* RFC 9112, section 6.1 */
     }
-    head->keep_alive =
-        !(head->seen & SEEN_CLOSE) &&
-        (head->minor > 0 || (head->seen & SEEN_KEEP_ALIVE));
+    head->keep_alive = !(head->seen & SEEN_CLOSE) &&
+                       (head->minor > 0 || (head->seen & SEEN_KEEP_ALIVE));
     head->size = (uint32_t)size;
     return GL_HEAD_DONE;
 }
@@ -445,8 +440,8 @@ first_line_so_far(const struct gl_head *head,
                   size_t end)
 {
     size_t n = end - head->at;
-    bool may_be_empty_line = n == 1 && !(head->seen & SEEN_EMPTY_LINE) &&
-                             bytes[head->at] == '\r';
+    bool may_be_empty_line =
+        n == 1 && !(head->seen & SEEN_EMPTY_LINE) && bytes[head->at] == '\r';
 
     if (n == 0 || may_be_empty_line) {
         return GL_HEAD_MORE;
@@ -473,9 +468,8 @@ later_line(struct gl_head *head, const struct gl_head_limits *limits,
 }
 
 enum gl_head_result
-gl_http1_head_parse(struct gl_head *head,
-                    const struct gl_head_limits *limits, const char *bytes,
-                    size_t n)
+gl_http1_head_parse(struct gl_head *head, const struct gl_head_limits *limits,
+                    const char *bytes, size_t n)
 {
     /* What lies beyond the limit is not looked at: how much of it has come
      * makes no difference. */

@@ -10,8 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define GL_CHUNK_HEAD_BYTES 18  /* 16 hex digits and CRLF */
-#define GL_REFUSAL_BYTES 512    /* room for any refusal */
+#define GL_CHUNK_HEAD_BYTES 18 /* 16 hex digits and CRLF */
+#define GL_REFUSAL_BYTES 512   /* room for any refusal */
 
 /* Writes "<hex size>\r\n" of a chunk of n > 0 bytes; returns its length. */
 size_t gl_http1_chunk_head(char dst[GL_CHUNK_HEAD_BYTES], uint64_t n);

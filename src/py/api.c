@@ -573,8 +573,8 @@ gl_api_init(PyObject *module, struct gl_state *st)
 {
     st->waker_type =
         (PyTypeObject *)PyType_FromModuleAndSpec(module, &waker_spec, NULL);
-    st->visible_type = (PyTypeObject *)PyType_FromModuleAndSpec(
-        module, &visible_spec, NULL);
+    st->visible_type =
+        (PyTypeObject *)PyType_FromModuleAndSpec(module, &visible_spec, NULL);
     if (st->waker_type == NULL || st->visible_type == NULL) {
         return -1;
     }

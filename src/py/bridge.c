@@ -89,8 +89,7 @@ gl_bridge_is_private(PyObject *g)
     PyTypeObject *base = &PyGreenlet_Type;
     PyObject *dict = slot_at(g, base->tp_dictoffset);
 
-    return Py_REFCNT(g) == 1 &&
-           slot_at(g, base->tp_weaklistoffset) == NULL &&
+    return Py_REFCNT(g) == 1 && slot_at(g, base->tp_weaklistoffset) == NULL &&
            (dict == NULL || PyDict_GET_SIZE(dict) == 0);
 }
 

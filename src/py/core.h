@@ -33,8 +33,8 @@ struct gl_hub {
     struct gl_core *current; /* whose family has control; NULL: the hub */
     bool in_turn;            /* the engine runs: see gl_bracket_view */
     struct gl_stack_memory *stacks; /* borrowed from the process; or NULL */
-    unsigned users;          /* pools */
-    struct gl_list pools;    /* of them, those that are not yet done with */
+    unsigned users;                 /* pools */
+    struct gl_list pools; /* of them, those that are not yet done with */
     /* What a core asked the hub to do for it: see park.c. */
     struct gl_transfer {
         struct gl_wait *wait; /* of the asking core; NULL: nothing asked */
@@ -57,15 +57,15 @@ struct gl_core {
     struct gl_list waits;       /* of its family, parked now */
     uint64_t served;            /* requests, the running one included */
     uint32_t id;
-    uint32_t switches;          /* into it, for the running request */
-    uint32_t visible;           /* > 0: it sees the running loop */
-    const void *stack;          /* where it was copied to when it last gave
+    uint32_t switches; /* into it, for the running request */
+    uint32_t visible;  /* > 0: it sees the running loop */
+    const void *stack; /* where it was copied to when it last gave
                                  * up control: a hint to prefetch, or NULL */
     size_t stack_bytes;
-    bool cancels;               /* when its client departs: asked for */
-    bool cancelled;             /* told of that: once is enough */
-    bool busy;                  /* from taken to idle again */
-    bool leaving;               /* its greenlet is to end */
+    bool cancels;   /* when its client departs: asked for */
+    bool cancelled; /* told of that: once is enough */
+    bool busy;      /* from taken to idle again */
+    bool leaving;   /* its greenlet is to end */
 };
 
 struct gl_pool {

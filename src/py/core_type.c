@@ -16,9 +16,9 @@
 struct gl_core_link *
 gl_core_link(PyObject *greenlet)
 {
-    return (struct gl_core_link *)(void *)((char *)greenlet +
-                                           gl_bridge_base_type()
-                                               ->tp_basicsize);
+    return (
+        struct gl_core_link *)(void *)((char *)greenlet +
+                                       gl_bridge_base_type()->tp_basicsize);
 }
 
 /* The busy core behind `self` of this thread.  NULL: no core to switch to,
@@ -233,9 +233,8 @@ gl_core_type_init(PyObject *module, struct gl_state *st)
     PyType_Spec spec = {
         .name = "greenloop.Core",
         /* greenlet's size is known at run time only */
-        .basicsize =
-            (int)(base->tp_basicsize +
-                  (Py_ssize_t)sizeof(struct gl_core_link)),
+        .basicsize = (int)(base->tp_basicsize +
+                           (Py_ssize_t)sizeof(struct gl_core_link)),
         .flags = Py_TPFLAGS_DEFAULT,
         .slots = core_slots,
     };

@@ -14,16 +14,16 @@
 #include <stdlib.h>
 
 struct gl_deflate {
-    struct gl_state *st;   /* borrowed from the module */
-    PyObject *compressor;  /* strong; NULL: the next message begins anew */
-    PyObject *inflater;    /* strong; the same */
+    struct gl_state *st;  /* borrowed from the module */
+    PyObject *compressor; /* strong; NULL: the next message begins anew */
+    PyObject *inflater;   /* strong; the same */
     struct gl_ws_deflate agreed;
 };
 
 /* What the sender of a message left away (RFC 7692, 7.2.1). */
 #define TAIL "\x00\x00\xff\xff"
 #define TAIL_BYTES 4
-#define DEFLATED 8       /* the method, for zlib's functions */
+#define DEFLATED 8 /* the method, for zlib's functions */
 #define LEVEL_DEFAULT -1
 
 bool
@@ -119,9 +119,9 @@ inflate_piece(struct gl_deflate *d, struct gl_str in, struct gl_buf *out,
     if (most != NULL) {
         PyObject *args[] = {d->inflater, piece, most};
 
-        bytes = PyObject_VectorcallMethod(
-            d->st->s_decompress, args, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET,
-            NULL);
+        bytes = PyObject_VectorcallMethod(d->st->s_decompress, args,
+                                          3 | PY_VECTORCALL_ARGUMENTS_OFFSET,
+                                          NULL);
     }
     if (bytes == NULL) {
         error = failure(d);
@@ -175,9 +175,9 @@ make_compressor(struct gl_deflate *d)
     int bits = d->agreed.server_bits;
 
     if (d->compressor == NULL) {
-        d->compressor = PyObject_CallFunction(
-            d->st->compressobj, "iiii", LEVEL_DEFAULT, DEFLATED, -bits,
-            memory_level(bits));
+        d->compressor =
+            PyObject_CallFunction(d->st->compressobj, "iiii", LEVEL_DEFAULT,
+                                  DEFLATED, -bits, memory_level(bits));
     }
     return d->compressor != NULL ? 0 : failure(d);
 }
@@ -210,8 +210,8 @@ deflate_message(void *arg, struct gl_str in, struct gl_buf *out)
     }
     if (error == 0) {
         assert(PyBytes_GET_SIZE(rest) >= TAIL_BYTES);
-        error = append(out, rest,
-                       (size_t)PyBytes_GET_SIZE(rest) - TAIL_BYTES);
+        error =
+            append(out, rest, (size_t)PyBytes_GET_SIZE(rest) - TAIL_BYTES);
     }
     Py_XDECREF(first);
     Py_XDECREF(rest);

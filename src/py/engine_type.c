@@ -383,10 +383,8 @@ parse_args(GlEngine *self, PyObject *args, PyObject *kwargs,
 static PyObject *
 engine_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    struct engine_args a = {.log_fd = -1,
-                            .log_format = "uwsgi",
-                            .proxies = "",
-                            .headers = ""};
+    struct engine_args a = {
+        .log_fd = -1, .log_format = "uwsgi", .proxies = "", .headers = ""};
     struct gl_trust trust = {.fields = 0};
     struct gl_options options;
     GlEngine *self = (GlEngine *)type->tp_alloc(type, 0);
@@ -492,8 +490,8 @@ engine_listen(PyObject *object, PyObject *args)
         gl_entrance_free(entrance);
         return NULL;
     }
-    error = gl_engine_listen(self->engine, fd, entrance->transport,
-                             protocol, entrance);
+    error = gl_engine_listen(self->engine, fd, entrance->transport, protocol,
+                             entrance);
     if (error < 0) {
         return gl_raise_errno(error, "cannot watch the listening socket");
     }
@@ -848,14 +846,14 @@ engine_stats(PyObject *object, PyObject *unused)
         (unsigned long long)s.accepted, "requests",
         (unsigned long long)s.requests, "static",
         (unsigned long long)(self->files != NULL ? self->files->served : 0),
-        "refused",
-        (unsigned long long)s.refused, "queued", (unsigned long long)s.queued,
-        "rejected", (unsigned long long)s.rejected, "overflowed",
+        "refused", (unsigned long long)s.refused, "queued",
+        (unsigned long long)s.queued, "rejected",
+        (unsigned long long)s.rejected, "overflowed",
         (unsigned long long)s.overflowed, "expired",
-        (unsigned long long)s.expired, "turns",
-        (unsigned long long)s.turns, "connections", s.connections,
-        "running", s.running, "waiting", s.waiting, "cores", self->pool.made,
-        "busy", self->pool.busy, "spawned", self->job_count, "retired",
+        (unsigned long long)s.expired, "turns", (unsigned long long)s.turns,
+        "connections", s.connections, "running", s.running, "waiting",
+        s.waiting, "cores", self->pool.made, "busy", self->pool.busy,
+        "spawned", self->job_count, "retired",
         (unsigned long long)(self->pool.retired + self->job_pool.retired),
         "websockets", self->websocket_count);
 }

@@ -24,23 +24,23 @@ struct gl_mount {
 
 typedef struct {
     PyObject_HEAD
-    struct gl_state *st;       /* borrowed from the module */
-    struct gl_engine *engine;  /* owned; NULL once closed */
-    struct gl_pool pool;       /* for requests */
-    struct gl_pool job_pool;   /* for what spawn() runs */
-    struct gl_list jobs;       /* spawned, not begun; strong: see spawn.c */
-    uint32_t job_count;        /* spawned, not ended */
-    struct gl_mount *mounts;   /* owned, longest prefix first */
+    struct gl_state *st;      /* borrowed from the module */
+    struct gl_engine *engine; /* owned; NULL once closed */
+    struct gl_pool pool;      /* for requests */
+    struct gl_pool job_pool;  /* for what spawn() runs */
+    struct gl_list jobs;      /* spawned, not begun; strong: see spawn.c */
+    uint32_t job_count;       /* spawned, not ended */
+    struct gl_mount *mounts;  /* owned, longest prefix first */
     size_t mount_count;
     struct gl_entrance **entrances; /* owned */
     size_t entrance_count;
     struct gl_access_log *access_log; /* owned; NULL: none */
-    PyObject *errors;       /* strong: wsgi.errors */
-    PyObject *report;       /* strong: report(text, exception or None) */
-    PyObject *on_interrupt; /* strong: called for a KeyboardInterrupt */
-    PyObject *on_drained;   /* strong: see the Engine's docstring */
-    PyObject *loop_select;  /* strong: the loop's own select, or NULL */
-    PyThreadState *waiting; /* while the GIL is released */
+    PyObject *errors;                 /* strong: wsgi.errors */
+    PyObject *report;          /* strong: report(text, exception or None) */
+    PyObject *on_interrupt;    /* strong: called for a KeyboardInterrupt */
+    PyObject *on_drained;      /* strong: see the Engine's docstring */
+    PyObject *loop_select;     /* strong: the loop's own select, or NULL */
+    PyThreadState *waiting;    /* while the GIL is released */
     struct gl_list websockets; /* open ones: websocket.c */
     struct gl_static *files;   /* owned; NULL: none are served */
     struct gl_file_answers answers; /* under way, without a core */

@@ -51,8 +51,7 @@ gl_entrance_new(struct gl_state *st, const struct gl_entrance_args *args)
         return NULL;
     }
     entrance->st = st;
-    if (set_tls(entrance, args->tls) < 0 ||
-        set_environ(entrance, args) < 0) {
+    if (set_tls(entrance, args->tls) < 0 || set_environ(entrance, args) < 0) {
         gl_entrance_free(entrance);
         return NULL;
     }

@@ -56,8 +56,8 @@ put_waits(struct gl_state *st, PyObject *env)
         return -1;
     }
     return PyDict_SetItem(env, st->s_fdevent_readable, wait_read) == 0 &&
-                   PyDict_SetItem(env, st->s_fdevent_writable,
-                                  wait_write) == 0 &&
+                   PyDict_SetItem(env, st->s_fdevent_writable, wait_write) ==
+                       0 &&
                    PyDict_SetItem(env, st->s_fdevent_timeout, Py_None) == 0
                ? 0
                : -1;
@@ -102,9 +102,9 @@ static int
 put_places(struct gl_state *st, PyObject *env)
 {
     PyObject *const keys[] = {
-        st->s_request_method, st->s_request_uri,  st->s_path_info,
-        st->s_query_string,   st->s_server_protocol, st->s_remote_addr,
-        st->s_remote_port,    st->s_wsgi_input,   st->s_uwsgi_core,
+        st->s_request_method,    st->s_request_uri,     st->s_path_info,
+        st->s_query_string,      st->s_server_protocol, st->s_remote_addr,
+        st->s_remote_port,       st->s_wsgi_input,      st->s_uwsgi_core,
         st->s_wsgi_disconnected, st->s_script_name,
     };
 
@@ -140,9 +140,9 @@ gl_environ_base(struct gl_state *st, const char *scheme,
 PyObject *
 gl_environ_method(struct gl_state *st, struct gl_str method)
 {
-    PyObject *const known[] = {st->s_m_get,    st->s_m_post, st->s_m_head,
-                               st->s_m_put,    st->s_m_delete,
-                               st->s_m_options, st->s_m_patch};
+    PyObject *const known[] = {st->s_m_get,  st->s_m_post,   st->s_m_head,
+                               st->s_m_put,  st->s_m_delete, st->s_m_options,
+                               st->s_m_patch};
 
     for (size_t i = 0; i < GL_ARRAY_LEN(known); i++) {
         struct gl_str text;
@@ -230,7 +230,7 @@ key_text(char *dst, struct gl_str name)
         if (c == '_') {
             return 0;
         }
-        dst[5 + i] = c == '-'                ? '_'
+        dst[5 + i] = c == '-'               ? '_'
                      : c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A')
                                             : c;
     }
@@ -380,9 +380,9 @@ gl_environ_put_peer(GlExchange *x, PyObject *env)
         0) {
         return -1;
     }
-    return put_new(env, x->st->s_remote_port,
-                   gl_latin1((struct gl_str){
-                       port, gl_http1_decimal(port, peer->port)}));
+    return put_new(
+        env, x->st->s_remote_port,
+        gl_latin1((struct gl_str){port, gl_http1_decimal(port, peer->port)}));
 }
 
 static bool
@@ -417,10 +417,10 @@ note_for_log(GlExchange *x, PyObject *env)
         gl_environ_note_packet(x, env);
     }
     x->vars_bytes = x->req->head->size;
-    x->referer = Py_XNewRef(PyDict_GetItemWithError(
-        env, st->field_keys[GL_FIELD_REFERER]));
-    x->agent = Py_XNewRef(PyDict_GetItemWithError(
-        env, st->field_keys[GL_FIELD_USER_AGENT]));
+    x->referer = Py_XNewRef(
+        PyDict_GetItemWithError(env, st->field_keys[GL_FIELD_REFERER]));
+    x->agent = Py_XNewRef(
+        PyDict_GetItemWithError(env, st->field_keys[GL_FIELD_USER_AGENT]));
     PyErr_Clear(); /* keys are interned strings: nothing can fail */
 }
 

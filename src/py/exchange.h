@@ -20,37 +20,37 @@
 
 typedef struct {
     PyObject_HEAD
-    struct gl_state *st;     /* borrowed from the module */
-    struct gl_core *core;    /* borrowed; NULL once the request ended */
-    struct gl_request *req;  /* borrowed; NULL once the request ended */
-    PyObject *method, *uri;  /* strong str; for logs */
-    PyObject *environ;       /* borrowed, while the application runs; NULL */
+    struct gl_state *st;    /* borrowed from the module */
+    struct gl_core *core;   /* borrowed; NULL once the request ended */
+    struct gl_request *req; /* borrowed; NULL once the request ended */
+    PyObject *method, *uri; /* strong str; for logs */
+    PyObject *environ;      /* borrowed, while the application runs; NULL */
     PyObject *referer, *agent; /* strong str or NULL; for the access log */
     PyObject *client, *user, *protocol; /* the same, where a peer that is not
                                          * the client itself tells of them */
-    PyObject *websocket;     /* strong: what the request became, or NULL */
-    char *head;              /* owned: the answer's head so far */
+    PyObject *websocket; /* strong: what the request became, or NULL */
+    char *head;          /* owned: the answer's head so far */
     size_t head_n, head_cap;
-    uint64_t length;         /* Content-Length, if has_length */
+    uint64_t length; /* Content-Length, if has_length */
     uint64_t body_sent;
     uint64_t since_ns; /* of running without a wait; 0: not looked at yet */
-    char *sendfile; /* owned: the value of X-Sendfile; NULL: none */
-    struct gl_file_answer *rest; /* owned: sent after the application */
+    char *sendfile;    /* owned: the value of X-Sendfile; NULL: none */
+    struct gl_file_answer *rest;    /* owned: sent after the application */
     struct gl_uwsgi_request *uwsgi; /* owned by uwsgi_wait.c; NULL: none */
     uint32_t fields;
     uint32_t vars, vars_bytes;
     int status;
-    int refusal; /* what a failed read of the body calls for, or 0 */
-    bool started;    /* start_response was called */
-    bool head_sent;  /* at least tried to */
+    int refusal;    /* what a failed read of the body calls for, or 0 */
+    bool started;   /* start_response was called */
+    bool head_sent; /* at least tried to */
     bool has_length, has_date, has_server;
-    bool wants_close; /* the application asked for it */
+    bool wants_close;    /* the application asked for it */
     bool has_validators; /* an ETag or Last-Modified of its own */
     bool chunked;
     bool no_body; /* HEAD, 204, 304 */
     bool writing;
     bool fileno_given;
-    bool slept; /* in uwsgi.async_sleep(): the next suspend() is over */
+    bool slept;    /* in uwsgi.async_sleep(): the next suspend() is over */
     bool upgraded; /* it speaks HTTP no longer */
 } GlExchange;
 
@@ -63,12 +63,12 @@ typedef struct {
 
 typedef struct {
     PyObject_HEAD
-    GlExchange *x; /* strong */
+    GlExchange *x;       /* strong */
     struct gl_buf ahead; /* read from the request, not yet by the caller */
 } GlInput;
 
 struct gl_kit {
-    GlExchange *x;         /* all strong */
+    GlExchange *x; /* all strong */
     PyObject *start_response;
     PyObject *write;
     PyObject *departed;

@@ -27,8 +27,8 @@ struct fd_park {
 static void
 became_ready(struct gl_waiter *waiter, int result)
 {
-    struct gl_fd_wait *ready = GL_CONTAINER_OF(waiter, struct gl_fd_wait,
-                                               waiter);
+    struct gl_fd_wait *ready =
+        GL_CONTAINER_OF(waiter, struct gl_fd_wait, waiter);
 
     gl_wait_wake(GL_CONTAINER_OF(ready, struct fd_park, ready)->wait, result);
 }
@@ -115,8 +115,9 @@ wait_ready(PyObject *module, PyObject *args, PyObject *kwargs, bool for_write)
                                    : "greenloop.wait_readable()");
     if (outcome == 0) {
         PyErr_SetString(st->timeout_error,
-                        for_write ? "the descriptor was not writable in time"
-                                  : "the descriptor was not readable in time");
+                        for_write
+                            ? "the descriptor was not writable in time"
+                            : "the descriptor was not readable in time");
     }
     return outcome > 0 ? Py_NewRef(Py_None) : NULL;
 }

@@ -101,9 +101,8 @@ shift_path(struct gl_state *st, PyObject *env, const struct gl_mount *mount,
     PyObject *rest =
         gl_latin1((struct gl_str){path.p + prefix_n, path.n - prefix_n});
     PyObject *before = PyDict_GetItemWithError(env, st->s_script_name);
-    PyObject *name = before != NULL
-                         ? PyUnicode_Concat(before, mount->prefix)
-                         : Py_NewRef(mount->prefix);
+    PyObject *name = before != NULL ? PyUnicode_Concat(before, mount->prefix)
+                                    : Py_NewRef(mount->prefix);
     int error = -1;
 
     if (rest != NULL && name != NULL) {
@@ -411,8 +410,7 @@ log_access(GlExchange *x, struct gl_access_log *log, bool rest)
     struct gl_request *req = x->req;
     uint64_t took_ns = gl_clock_ns() - req->started_ns;
     const char *peer = gl_request_peer(req)->text;
-    PyObject *version =
-        req->minor > 0 ? x->st->s_http_11 : x->st->s_http_10;
+    PyObject *version = req->minor > 0 ? x->st->s_http_11 : x->st->s_http_10;
     const struct gl_access_entry entry = {
         .peer = x->client != NULL ? text_of(x->client)
                                   : (struct gl_str){peer, strlen(peer)},
@@ -525,8 +523,7 @@ static void
 call_after_request(GlExchange *x)
 {
     PyObject *names = PyModule_GetDict(x->st->uwsgi_module); /* borrowed */
-    PyObject *hook =
-        PyDict_GetItemWithError(names, x->st->s_after_req_hook);
+    PyObject *hook = PyDict_GetItemWithError(names, x->st->s_after_req_hook);
     PyObject *done;
 
     if (hook == NULL || hook == Py_None) {

@@ -324,15 +324,14 @@ gl_handle_types_init(PyObject *module, struct gl_state *st)
     st->start_response_type = make_handle_type(
         module, "greenloop._core.StartResponse",
         "start_response(status, headers, exc_info=None) of PEP 3333.");
-    st->write_type =
-        make_handle_type(module, "greenloop._core.Write",
-                         "write(bytes) of PEP 3333: sends now.");
+    st->write_type = make_handle_type(module, "greenloop._core.Write",
+                                      "write(bytes) of PEP 3333: sends now.");
     st->departed_type = make_handle_type(
         module, "greenloop._core.ClientDisconnected",
         "Whether the client closed, or half-closed, its connection.");
-    st->request_context_type = make_handle_type(
-        module, "uwsgi.RequestContext",
-        "A request, as uwsgi.request_context() gives it.");
+    st->request_context_type =
+        make_handle_type(module, "uwsgi.RequestContext",
+                         "A request, as uwsgi.request_context() gives it.");
     return st->exchange_type != NULL && st->start_response_type != NULL &&
                    st->write_type != NULL && st->departed_type != NULL &&
                    st->request_context_type != NULL

@@ -11,7 +11,7 @@
 #include <errno.h>
 #include <stdint.h>
 
-#define FIRST_READ_BYTES 65536     /* then the result doubles as it fills */
+#define FIRST_READ_BYTES 65536 /* then the result doubles as it fills */
 #define FIRST_READ_MAX_BYTES (1 << 20)
 #define LINE_READ_BYTES 8192
 #define AHEAD_MAX_BYTES SIZE_MAX
@@ -109,8 +109,8 @@ first_size(GlInput *self, size_t wanted)
     if (req != NULL && !req->body_chunked) {
         uint64_t left = req->body_left + gl_buf_len(&self->ahead);
 
-        size = left < FIRST_READ_MAX_BYTES ? (size_t)left
-                                           : FIRST_READ_MAX_BYTES;
+        size =
+            left < FIRST_READ_MAX_BYTES ? (size_t)left : FIRST_READ_MAX_BYTES;
     }
     return size < wanted ? size : wanted;
 }
@@ -226,13 +226,13 @@ read_line(GlInput *self, size_t limit)
             n = searched; /* the last line has no end */
             break;
         }
-        if (gl_buf_append(&self->ahead, bytes, (size_t)got,
-                          AHEAD_MAX_BYTES) < 0) {
+        if (gl_buf_append(&self->ahead, bytes, (size_t)got, AHEAD_MAX_BYTES) <
+            0) {
             return PyErr_NoMemory();
         }
     }
-    line = PyBytes_FromStringAndSize(gl_buf_data(&self->ahead),
-                                     (Py_ssize_t)n);
+    line =
+        PyBytes_FromStringAndSize(gl_buf_data(&self->ahead), (Py_ssize_t)n);
     if (line != NULL) {
         gl_buf_consume(&self->ahead, n);
     }
@@ -371,8 +371,8 @@ static PyMethodDef input_methods[] = {
      read_doc},
     {"readline", (PyCFunction)(void (*)(void))input_readline, METH_FASTCALL,
      readline_doc},
-    {"readlines", (PyCFunction)(void (*)(void))input_readlines,
-     METH_FASTCALL, readlines_doc},
+    {"readlines", (PyCFunction)(void (*)(void))input_readlines, METH_FASTCALL,
+     readlines_doc},
     {"fileno", input_fileno, METH_NOARGS, fileno_doc},
     {"readable", input_readable, METH_NOARGS,
      "readable($self, /)\n--\n\nTrue."},

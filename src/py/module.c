@@ -77,8 +77,7 @@ import_hooks(struct gl_state *st)
     };
 
     for (size_t i = 0; i < GL_ARRAY_LEN(rows); i++) {
-        PyObject **slot =
-            (PyObject **)(void *)((char *)st + rows[i].offset);
+        PyObject **slot = (PyObject **)(void *)((char *)st + rows[i].offset);
 
         if (import_from(rows[i].module, rows[i].name, slot) < 0) {
             return -1;
@@ -100,8 +99,8 @@ import_zlib(struct gl_state *st)
     }
     return import_from("zlib", "decompressobj", &st->decompressobj) < 0 ||
                    import_from("zlib", "error", &st->zlib_error) < 0 ||
-                   import_from("zlib", "Z_SYNC_FLUSH",
-                               &st->zlib_sync_flush) < 0
+                   import_from("zlib", "Z_SYNC_FLUSH", &st->zlib_sync_flush) <
+                       0
                ? -1
                : 0;
 }
@@ -146,8 +145,7 @@ key_of_field(struct gl_state *st, enum gl_field_id id)
         return Py_NewRef(st->s_content_type);
     }
     for (size_t i = 0; i < name.n; i++) {
-        text[5 + i] = name.p[i] == '-' ? '_'
-                                       : (char)Py_TOUPPER(name.p[i]);
+        text[5 + i] = name.p[i] == '-' ? '_' : (char)Py_TOUPPER(name.p[i]);
     }
     key = PyUnicode_FromStringAndSize(text, (Py_ssize_t)name.n + 5);
     if (key != NULL) {
@@ -260,12 +258,12 @@ core_options(PyObject *module, PyObject *unused)
     (void)unused;
     for (size_t i = 0; rows != NULL && i < gl_option_count; i++) {
         const struct gl_option_spec *spec = &gl_option_specs[i];
-        PyObject *row = Py_BuildValue(
-            "{ss sK sK sK ss ss}", "name", spec->name, "min",
-            (unsigned long long)spec->min, "max",
-            (unsigned long long)spec->max, "initial",
-            (unsigned long long)spec->initial, "unit", spec->unit, "help",
-            spec->help);
+        PyObject *row =
+            Py_BuildValue("{ss sK sK sK ss ss}", "name", spec->name, "min",
+                          (unsigned long long)spec->min, "max",
+                          (unsigned long long)spec->max, "initial",
+                          (unsigned long long)spec->initial, "unit",
+                          spec->unit, "help", spec->help);
 
         if (row == NULL || PyList_Append(rows, row) < 0) {
             Py_CLEAR(rows);
@@ -283,10 +281,9 @@ static PyMethodDef core_functions[] = {
 static int
 add_api(PyObject *module)
 {
-    PyMethodDef *const tables[] = {gl_api_methods, gl_fd_park_methods,
-                                   gl_request_methods, gl_spawn_methods,
-                                   gl_stack_memory_methods,
-                                   gl_trust_functions};
+    PyMethodDef *const tables[] = {
+        gl_api_methods,   gl_fd_park_methods,      gl_request_methods,
+        gl_spawn_methods, gl_stack_memory_methods, gl_trust_functions};
 
     for (size_t i = 0; i < GL_ARRAY_LEN(tables); i++) {
         if (PyModule_AddFunctions(module, tables[i]) < 0) {

@@ -308,8 +308,8 @@ gl_wait_wake(struct gl_wait *w, int result)
     w->result = result;
     w->woken = true;
     w->refs++; /* the greenlet frees its own */
-    back = gl_core_enter(core, w->greenlet, pool->st->empty_tuple, NULL,
-                         NULL);
+    back =
+        gl_core_enter(core, w->greenlet, pool->st->empty_tuple, NULL, NULL);
     wait_release(w);
     if (back == NULL) {
         pool->report(pool, "a request raised into the event loop");

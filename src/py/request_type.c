@@ -81,8 +81,7 @@ get_core(PyObject *self, void *unused)
     GlExchange *x = ((GlRequest *)self)->x;
 
     (void)unused;
-    return gl_exchange_request(x) == NULL ? NULL
-                                          : Py_NewRef(x->core->number);
+    return gl_exchange_request(x) == NULL ? NULL : Py_NewRef(x->core->number);
 }
 
 static PyObject *
@@ -95,8 +94,8 @@ get_departed(PyObject *self, void *unused)
 }
 
 static PyGetSetDef request_getset[] = {
-    {"id", get_id, NULL,
-     "An int that no other request of this process has.", NULL},
+    {"id", get_id, NULL, "An int that no other request of this process has.",
+     NULL},
     {"environ", get_environ, NULL, "The WSGI environ: the same dict.", NULL},
     {"method", get_method, NULL, "The method as it came, a str.", NULL},
     {"uri", get_uri, NULL, "The request target as it came, a str.", NULL},

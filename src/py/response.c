@@ -23,7 +23,7 @@
 #define HEAD_FIRST_BYTES 512
 #define HEAD_MAX_BYTES (1 << 20)
 #define JOINED_MAX_BYTES 2048
-#define IOV_ITEMS 64              /* items of a list sent at once */
+#define IOV_ITEMS 64 /* items of a list sent at once */
 
 /* --- building the head ------------------------------------------------ */
 
@@ -171,9 +171,8 @@ parse_length(GlExchange *x, struct gl_str value)
     }
     if (value.n == 0 || x->has_length) {
         PyErr_SetString(PyExc_ValueError,
-                        value.n == 0
-                            ? "Content-Length is not a number"
-                            : "Content-Length was given twice");
+                        value.n == 0 ? "Content-Length is not a number"
+                                     : "Content-Length was given twice");
         return -1;
     }
     x->has_length = true;
@@ -208,9 +207,8 @@ add_field(GlExchange *x, struct gl_str name, struct gl_str value)
             x->wants_close = true;
             return 0;
         }
-        return gl_http_equals(value, GL_STR("keep-alive"))
-                   ? 0
-                   : hop_by_hop(name);
+        return gl_http_equals(value, GL_STR("keep-alive")) ? 0
+                                                           : hop_by_hop(name);
     case GL_FIELD_KEEP_ALIVE:
     case GL_FIELD_TE:
     case GL_FIELD_TRAILER:
@@ -433,7 +431,8 @@ add_framing(GlExchange *x)
     if (x->has_length && x->status != 204 && add_length(x) < 0) {
         return -1;
     }
-    if (x->chunked && head_add_text(x, "Transfer-Encoding: chunked\r\n") < 0) {
+    if (x->chunked &&
+        head_add_text(x, "Transfer-Encoding: chunked\r\n") < 0) {
         return -1;
     }
     if (!keep) {
@@ -534,7 +533,8 @@ count_body(GlExchange *x, size_t n)
 }
 
 void
-gl_response_add_iov(struct iovec *iov, int *count, const char *bytes, size_t n)
+gl_response_add_iov(struct iovec *iov, int *count, const char *bytes,
+                    size_t n)
 {
     if (n > 0) {
         iov[*count].iov_base = (void *)(uintptr_t)bytes;
@@ -656,7 +656,7 @@ send_items(GlExchange *x, PyObject *items, Py_ssize_t from, Py_ssize_t to)
         PyObject *item = PyTuple_GET_ITEM(items, i);
 
         gl_response_add_iov(iov, &count, PyBytes_AS_STRING(item),
-                count_body(x, (size_t)PyBytes_GET_SIZE(item)));
+                            count_body(x, (size_t)PyBytes_GET_SIZE(item)));
     }
     return gl_response_send_all(x, iov, count, to == PyTuple_GET_SIZE(items));
 }
@@ -705,7 +705,8 @@ gl_response_send_sequence(GlExchange *x, PyObject *items)
         x->length = (uint64_t)total;
     }
     for (Py_ssize_t i = 0; i < n && error == 0; i += IOV_ITEMS) {
-        error = send_items(x, fixed, i, i + IOV_ITEMS < n ? i + IOV_ITEMS : n);
+        error =
+            send_items(x, fixed, i, i + IOV_ITEMS < n ? i + IOV_ITEMS : n);
     }
     Py_DECREF(fixed);
     return error;

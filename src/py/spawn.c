@@ -299,9 +299,8 @@ engine_here(struct gl_state *st)
 {
     struct gl_core *core = gl_core_current(st);
 
-    return core != NULL && core->busy
-               ? gl_engine_of_pool(core->pool)
-               : gl_engine_of_hub(gl_hub_running(st));
+    return core != NULL && core->busy ? gl_engine_of_pool(core->pool)
+                                      : gl_engine_of_hub(gl_hub_running(st));
 }
 
 static GlJob *

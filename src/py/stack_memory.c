@@ -47,8 +47,8 @@ hook_malloc(void *state, size_t n)
     struct gl_stack_memory *memory = state;
     void *block = take(memory, n);
 
-    return block != NULL ? block : memory->before.malloc(memory->before.ctx,
-                                                         n);
+    return block != NULL ? block
+                         : memory->before.malloc(memory->before.ctx, n);
 }
 
 static void *

@@ -15,88 +15,88 @@
 #include "proto/http_tables.h"
 
 /* Names used on the way of a request: X(member, "text"). */
-#define GL_NAMES(X)                                       \
-    X(after_req_hook, "after_req_hook")                   \
-    X(add_done_callback, "add_done_callback")             \
-    X(asyncio_future_blocking, "_asyncio_future_blocking") \
-    X(call_soon, "call_soon")                             \
-    X(cancel, "cancel")                                   \
-    X(close, "close")                                     \
-    X(compress, "compress")                               \
-    X(context, "context")                                 \
-    X(content_length, "CONTENT_LENGTH")                   \
-    X(content_type, "CONTENT_TYPE")                       \
-    X(create_future, "create_future")                     \
-    X(create_task, "create_task")                         \
-    X(do_handshake, "do_handshake")                       \
-    X(decompress, "decompress")                           \
-    X(done, "done")                                       \
-    X(empty, "")                                          \
-    X(eof, "eof")                                         \
-    X(exception, "exception")                             \
-    X(fdevent_readable, "x-wsgiorg.fdevent.readable")     \
-    X(fdevent_timeout, "x-wsgiorg.fdevent.timeout")       \
-    X(fdevent_writable, "x-wsgiorg.fdevent.writable")     \
-    X(fileno, "fileno")                                   \
-    X(flush, "flush")                                     \
-    X(get_loop, "get_loop")                               \
-    X(loop_ready, "_ready")                               \
-    X(loop_stopping, "_stopping")                         \
-    X(loop_timers, "_scheduled")                          \
-    X(http, "http")                                       \
-    X(http_10, "HTTP/1.0")                                \
-    X(http_11, "HTTP/1.1")                                \
-    X(http_connection, "HTTP_CONNECTION")                 \
-    X(http_cookie, "HTTP_COOKIE")                         \
-    X(http_host, "HTTP_HOST")                             \
-    X(https, "https")                                     \
-    X(https_on, "HTTPS")                                  \
-    X(job, "_job")                                        \
-    X(http_origin, "HTTP_ORIGIN")                         \
-    X(http_upgrade, "HTTP_UPGRADE")                       \
-    X(m_delete, "DELETE")                                 \
-    X(m_get, "GET")                                       \
-    X(m_head, "HEAD")                                     \
-    X(m_options, "OPTIONS")                               \
-    X(m_patch, "PATCH")                                   \
-    X(m_post, "POST")                                     \
-    X(m_put, "PUT")                                       \
-    X(on, "on")                                           \
-    X(path_info, "PATH_INFO")                             \
-    X(pending, "pending")                                 \
-    X(query_string, "QUERY_STRING")                       \
-    X(raw, "raw")                                         \
-    X(read, "read")                                       \
-    X(remote_addr, "REMOTE_ADDR")                         \
-    X(remote_port, "REMOTE_PORT")                         \
-    X(remote_user, "REMOTE_USER")                         \
-    X(remove_done_callback, "remove_done_callback")       \
-    X(remove_reader, "remove_reader")                     \
-    X(remove_writer, "remove_writer")                     \
-    X(request_method, "REQUEST_METHOD")                   \
-    X(request_uri, "REQUEST_URI")                         \
-    X(result, "result")                                   \
-    X(script_name, "SCRIPT_NAME")                         \
-    X(server_name, "SERVER_NAME")                         \
-    X(server_port, "SERVER_PORT")                         \
-    X(server_protocol, "SERVER_PROTOCOL")                 \
-    X(set_exception, "set_exception")                     \
-    X(set_result, "set_result")                           \
-    X(slash, "/")                                         \
-    X(switch_name, "switch")                              \
-    X(tell, "tell")                                       \
-    X(throw, "throw")                                     \
-    X(unwrap, "unwrap")                                   \
-    X(uwsgi_core, "uwsgi.core")                           \
-    X(uwsgi_ready_fd, "uwsgi.ready_fd")                   \
+#define GL_NAMES(X)                                          \
+    X(after_req_hook, "after_req_hook")                      \
+    X(add_done_callback, "add_done_callback")                \
+    X(asyncio_future_blocking, "_asyncio_future_blocking")   \
+    X(call_soon, "call_soon")                                \
+    X(cancel, "cancel")                                      \
+    X(close, "close")                                        \
+    X(compress, "compress")                                  \
+    X(context, "context")                                    \
+    X(content_length, "CONTENT_LENGTH")                      \
+    X(content_type, "CONTENT_TYPE")                          \
+    X(create_future, "create_future")                        \
+    X(create_task, "create_task")                            \
+    X(do_handshake, "do_handshake")                          \
+    X(decompress, "decompress")                              \
+    X(done, "done")                                          \
+    X(empty, "")                                             \
+    X(eof, "eof")                                            \
+    X(exception, "exception")                                \
+    X(fdevent_readable, "x-wsgiorg.fdevent.readable")        \
+    X(fdevent_timeout, "x-wsgiorg.fdevent.timeout")          \
+    X(fdevent_writable, "x-wsgiorg.fdevent.writable")        \
+    X(fileno, "fileno")                                      \
+    X(flush, "flush")                                        \
+    X(get_loop, "get_loop")                                  \
+    X(loop_ready, "_ready")                                  \
+    X(loop_stopping, "_stopping")                            \
+    X(loop_timers, "_scheduled")                             \
+    X(http, "http")                                          \
+    X(http_10, "HTTP/1.0")                                   \
+    X(http_11, "HTTP/1.1")                                   \
+    X(http_connection, "HTTP_CONNECTION")                    \
+    X(http_cookie, "HTTP_COOKIE")                            \
+    X(http_host, "HTTP_HOST")                                \
+    X(https, "https")                                        \
+    X(https_on, "HTTPS")                                     \
+    X(job, "_job")                                           \
+    X(http_origin, "HTTP_ORIGIN")                            \
+    X(http_upgrade, "HTTP_UPGRADE")                          \
+    X(m_delete, "DELETE")                                    \
+    X(m_get, "GET")                                          \
+    X(m_head, "HEAD")                                        \
+    X(m_options, "OPTIONS")                                  \
+    X(m_patch, "PATCH")                                      \
+    X(m_post, "POST")                                        \
+    X(m_put, "PUT")                                          \
+    X(on, "on")                                              \
+    X(path_info, "PATH_INFO")                                \
+    X(pending, "pending")                                    \
+    X(query_string, "QUERY_STRING")                          \
+    X(raw, "raw")                                            \
+    X(read, "read")                                          \
+    X(remote_addr, "REMOTE_ADDR")                            \
+    X(remote_port, "REMOTE_PORT")                            \
+    X(remote_user, "REMOTE_USER")                            \
+    X(remove_done_callback, "remove_done_callback")          \
+    X(remove_reader, "remove_reader")                        \
+    X(remove_writer, "remove_writer")                        \
+    X(request_method, "REQUEST_METHOD")                      \
+    X(request_uri, "REQUEST_URI")                            \
+    X(result, "result")                                      \
+    X(script_name, "SCRIPT_NAME")                            \
+    X(server_name, "SERVER_NAME")                            \
+    X(server_port, "SERVER_PORT")                            \
+    X(server_protocol, "SERVER_PROTOCOL")                    \
+    X(set_exception, "set_exception")                        \
+    X(set_result, "set_result")                              \
+    X(slash, "/")                                            \
+    X(switch_name, "switch")                                 \
+    X(tell, "tell")                                          \
+    X(throw, "throw")                                        \
+    X(unwrap, "unwrap")                                      \
+    X(uwsgi_core, "uwsgi.core")                              \
+    X(uwsgi_ready_fd, "uwsgi.ready_fd")                      \
     X(websocket_extensions, "HTTP_SEC_WEBSOCKET_EXTENSIONS") \
-    X(websocket_key, "HTTP_SEC_WEBSOCKET_KEY")            \
-    X(websocket_protocol, "HTTP_SEC_WEBSOCKET_PROTOCOL")  \
-    X(websocket_version, "HTTP_SEC_WEBSOCKET_VERSION")    \
-    X(wsgi_disconnected, "greenloop.client_disconnected") \
-    X(write, "write")                                     \
-    X(write_eof, "write_eof")                             \
-    X(wsgi_input, "wsgi.input")                           \
+    X(websocket_key, "HTTP_SEC_WEBSOCKET_KEY")               \
+    X(websocket_protocol, "HTTP_SEC_WEBSOCKET_PROTOCOL")     \
+    X(websocket_version, "HTTP_SEC_WEBSOCKET_VERSION")       \
+    X(wsgi_disconnected, "greenloop.client_disconnected")    \
+    X(write, "write")                                        \
+    X(write_eof, "write_eof")                                \
+    X(wsgi_input, "wsgi.input")                              \
     X(wsgi_url_scheme, "wsgi.url_scheme")
 
 /* Environ keys of fields that have no id are cached by their bytes. */
@@ -133,10 +133,10 @@ struct gl_state {
     PyObject *leave_task;
     PyObject *current_task;
     PyObject *get_running_loop;
-    PyObject *as_coroutine; /* of compat: any awaitable to a coroutine */
+    PyObject *as_coroutine;    /* of compat: any awaitable to a coroutine */
     PyObject *cancelled_error; /* asyncio.CancelledError */
-    PyObject *spawned_future; /* the class of what spawn() returns */
-    PyObject *await_nothing; /* an awaitable that is done: None */
+    PyObject *spawned_future;  /* the class of what spawn() returns */
+    PyObject *await_nothing;   /* an awaitable that is done: None */
     /* of the module zlib; NULL where this Python has none */
     PyObject *compressobj;
     PyObject *decompressobj;

@@ -22,13 +22,13 @@ bad_network(int error, struct gl_str text)
     }
     shown = PyUnicode_DecodeUTF8(text.p, (Py_ssize_t)text.n, "replace");
     if (shown != NULL) {
-        PyErr_Format(
-            PyExc_ValueError,
-            error == -ERANGE ? "%R has no valid prefix length"
-            : error == -EDOM ? "%R has bits set beyond its prefix length"
-                             : "%R is no IP address or network, and not "
-                               "'unix'",
-            shown);
+        PyErr_Format(PyExc_ValueError,
+                     error == -ERANGE ? "%R has no valid prefix length"
+                     : error == -EDOM
+                         ? "%R has bits set beyond its prefix length"
+                         : "%R is no IP address or network, and not "
+                           "'unix'",
+                     shown);
         Py_DECREF(shown);
     }
     return -1;
@@ -138,10 +138,9 @@ port_text(struct gl_state *st, uint16_t port)
 {
     char text[20];
 
-    return port == 0
-               ? Py_NewRef(st->s_empty)
-               : gl_latin1((struct gl_str){text,
-                                           gl_http1_decimal(text, port)});
+    return port == 0 ? Py_NewRef(st->s_empty)
+                     : gl_latin1((struct gl_str){
+                           text, gl_http1_decimal(text, port)});
 }
 
 static int
@@ -204,7 +203,7 @@ gl_trust_put(GlExchange *x, PyObject *env)
         (f.host.n > 0 && put_host(x->st, env, f.host) < 0)) {
         return -1;
     }
-    return f.port == 0 ? 0
-                       : put_new(env, x->st->s_server_port,
-                                 port_text(x->st, f.port));
+    return f.port == 0
+               ? 0
+               : put_new(env, x->st->s_server_port, port_text(x->st, f.port));
 }

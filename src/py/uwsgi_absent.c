@@ -14,8 +14,9 @@
 #define LATER "comes with the supervisor of several workers; until then "
 #define OUT "stays out of Greenloop; "
 
-#define LOCK LATER "use threading.Lock, or asyncio.Lock with " \
-    "greenloop.await_(): there is one worker"
+#define LOCK                                          \
+    LATER "use threading.Lock, or asyncio.Lock with " \
+          "greenloop.await_(): there is one worker"
 #define SIGNAL LATER "use loop.call_soon_threadsafe(): there is one worker"
 #define TIMER LATER "use loop.call_later() or a task of the loop"
 #define WATCH LATER "watch the file in a task of the loop"
@@ -161,8 +162,8 @@ static PyMethodDef absent[] = {
 static int
 add_absent(PyObject *module, PyMethodDef *row)
 {
-    PyObject *text = PyUnicode_FromFormat("uwsgi.%s() %s", row->ml_name,
-                                          row->ml_doc);
+    PyObject *text =
+        PyUnicode_FromFormat("uwsgi.%s() %s", row->ml_name, row->ml_doc);
     PyObject *name = PyUnicode_FromString("uwsgi");
     PyObject *function = NULL;
     int error = -1;

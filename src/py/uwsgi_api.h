@@ -55,6 +55,6 @@ int gl_uwsgi_add_absent(PyObject *module);
 
 /* Two fields of a PyMethodDef. */
 #define GL_UWSGI_KEYWORDS(function) \
-    (PyCFunction)(void (*)(void))function, METH_VARARGS | METH_KEYWORDS
+    (PyCFunction)(void (*)(void)) function, METH_VARARGS | METH_KEYWORDS
 
 #endif

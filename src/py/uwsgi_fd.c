@@ -461,8 +461,7 @@ uwsgi_send(PyObject *module, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     x = client_of(module, fd);
-    return x != NULL ? send_to_client(x, bytes)
-                     : send_to(module, fd, bytes);
+    return x != NULL ? send_to_client(x, bytes) : send_to(module, fd, bytes);
 }
 
 PyDoc_STRVAR(recv_doc,

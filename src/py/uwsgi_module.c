@@ -89,8 +89,8 @@ new_spec(void)
 static int
 add_new(PyObject *module, const char *name, PyObject *value)
 {
-    int error = value != NULL ? PyModule_AddObjectRef(module, name, value)
-                              : -1;
+    int error =
+        value != NULL ? PyModule_AddObjectRef(module, name, value) : -1;
 
     Py_XDECREF(value);
     return error;
@@ -173,12 +173,9 @@ static int
 fill_module(PyObject *module)
 {
     PyMethodDef *const tables[] = {
-        attribute_methods,
-        gl_uwsgi_fd_methods,
-        gl_uwsgi_request_methods,
-        gl_uwsgi_server_methods,
-        gl_uwsgi_wait_methods,
-        gl_uwsgi_websocket_methods,
+        attribute_methods,        gl_uwsgi_fd_methods,
+        gl_uwsgi_request_methods, gl_uwsgi_server_methods,
+        gl_uwsgi_wait_methods,    gl_uwsgi_websocket_methods,
     };
 
     for (size_t i = 0; i < GL_ARRAY_LEN(tables); i++) {

@@ -46,8 +46,7 @@ gl_uwsgi_exchange(PyObject *module, PyObject *request_context)
 }
 
 GlExchange *
-gl_uwsgi_exchange_alone(PyObject *module, PyObject *args,
-                        PyObject *kwargs)
+gl_uwsgi_exchange_alone(PyObject *module, PyObject *args, PyObject *kwargs)
 {
     char *names[] = {"request_context", NULL};
     PyObject *context = NULL;
@@ -222,8 +221,8 @@ add_var(PyObject *module, PyObject *args, PyObject *kwargs)
     name = as_native(name);
     value = name != NULL ? as_native(value) : NULL;
     if (value != NULL) {
-        error = x->environ != NULL ? PyDict_SetItem(x->environ, name, value)
-                                   : 0;
+        error =
+            x->environ != NULL ? PyDict_SetItem(x->environ, name, value) : 0;
     }
     Py_XDECREF(name);
     Py_XDECREF(value);
@@ -310,10 +309,11 @@ chunked_read(PyObject *module, PyObject *args, PyObject *kwargs)
     uint64_t ns = 0;
     GlExchange *x;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O$O:chunked_read",
-                                     names, &seconds, &context) ||
-        (seconds != NULL && gl_seconds_to_ns(seconds, "the timeout of "
-                                                      "chunked_read()",
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O$O:chunked_read", names,
+                                     &seconds, &context) ||
+        (seconds != NULL && gl_seconds_to_ns(seconds,
+                                             "the timeout of "
+                                             "chunked_read()",
                                              &ns) < 0)) {
         return NULL;
     }

@@ -241,8 +241,8 @@ log_line(struct gl_str text)
     if (err == NULL || err == Py_None) {
         return 0; /* a program without one has no log */
     }
-    part = PyUnicode_DecodeUTF8(text.p, (Py_ssize_t)text.n,
-                                "backslashreplace");
+    part =
+        PyUnicode_DecodeUTF8(text.p, (Py_ssize_t)text.n, "backslashreplace");
     line = part != NULL ? PyUnicode_FromFormat("%U\n", part) : NULL;
     if (line != NULL) {
         Py_INCREF(err); /* writing may replace it */
@@ -339,8 +339,8 @@ shown_worker(PyObject *module, GlEngine *engine)
 {
     struct gl_engine_stats stats = gl_engine_stats(engine->engine);
     /* borrowed */
-    PyObject *started = PyDict_GetItemString(PyModule_GetDict(module),
-                                             "started_on");
+    PyObject *started =
+        PyDict_GetItemString(PyModule_GetDict(module), "started_on");
     unsigned long long rss, vsz;
     PyObject *apps;
 
@@ -357,8 +357,8 @@ shown_worker(PyObject *module, GlEngine *engine)
         "delta_requests", (unsigned long long)stats.requests, "exceptions",
         (unsigned long long)engine->exceptions, "status",
         stats.running > 0 ? "busy" : "idle", "rss", rss, "vsz", vsz,
-        "last_spawn", started != NULL ? started : Py_None, "respawn_count",
-        1, "tx", (unsigned long long)engine->answers.sent_bytes, "apps", apps);
+        "last_spawn", started != NULL ? started : Py_None, "respawn_count", 1,
+        "tx", (unsigned long long)engine->answers.sent_bytes, "apps", apps);
 }
 
 PyDoc_STRVAR(workers_doc,

@@ -41,7 +41,7 @@ struct gl_uwsgi_request {
 struct watched {
     struct gl_fd_wait wait;
     struct gl_websocket_wait message; /* in place of it, if it is own */
-    struct wait_set *set; /* borrowed: whose member this is */
+    struct wait_set *set;             /* borrowed: whose member this is */
     int fd;
     bool own; /* the request's WebSocket: the engine knows what came */
 };
@@ -97,7 +97,8 @@ static int
 note(struct gl_uwsgi_request *kept, int fd, bool for_write)
 {
     for (size_t i = 0; i < kept->count; i++) {
-        if (kept->noted[i].fd == fd && kept->noted[i].for_write == for_write) {
+        if (kept->noted[i].fd == fd &&
+            kept->noted[i].for_write == for_write) {
             return 0;
         }
     }
@@ -121,8 +122,8 @@ note(struct gl_uwsgi_request *kept, int fd, bool for_write)
 static void
 became_ready(struct gl_waiter *waiter, int result)
 {
-    struct gl_fd_wait *wait = GL_CONTAINER_OF(waiter, struct gl_fd_wait,
-                                              waiter);
+    struct gl_fd_wait *wait =
+        GL_CONTAINER_OF(waiter, struct gl_fd_wait, waiter);
     struct watched *one = GL_CONTAINER_OF(wait, struct watched, wait);
 
     (void)result; /* a peer that has gone is found out by reading */
@@ -407,10 +408,10 @@ wait_fd(PyObject *module, PyObject *args, PyObject *kwargs, bool for_write)
     GlExchange *x;
     int fd;
 
-    if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, for_write ? "i|O$O:wait_fd_write"
-                                    : "i|O$O:wait_fd_read",
-            names, &fd, &seconds, &context) ||
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs,
+                                     for_write ? "i|O$O:wait_fd_write"
+                                               : "i|O$O:wait_fd_read",
+                                     names, &fd, &seconds, &context) ||
         (seconds != NULL &&
          gl_seconds_to_ns(seconds, "the timeout", &ns) < 0)) {
         return NULL;

@@ -302,14 +302,10 @@ websocket_send_binary(PyObject *module, PyObject *args, PyObject *kwargs)
     return send_as(GL_WS_BINARY, module, args, kwargs);
 }
 
-#define ROW(name)                                                  \
+#define ROW(name) \
     {"websocket_" #name, GL_UWSGI_KEYWORDS(websocket_##name), name##_doc}
 
 PyMethodDef gl_uwsgi_websocket_methods[] = {
-    ROW(handshake),
-    ROW(recv),
-    ROW(recv_nb),
-    ROW(send),
-    ROW(send_binary),
-    {NULL, NULL, 0, NULL},
+    ROW(handshake), ROW(recv),        ROW(recv_nb),
+    ROW(send),      ROW(send_binary), {NULL, NULL, 0, NULL},
 };

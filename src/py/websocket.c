@@ -216,8 +216,8 @@ void
 gl_websocket_end_all(GlEngine *engine)
 {
     while (!gl_list_empty(&engine->websockets)) {
-        gl_websocket_end(GL_CONTAINER_OF(engine->websockets.next, GlWebSocket,
-                                         link));
+        gl_websocket_end(
+            GL_CONTAINER_OF(engine->websockets.next, GlWebSocket, link));
     }
 }
 
@@ -404,8 +404,7 @@ put_bytes(GlWebSocket *self, enum gl_ws_opcode opcode, struct gl_str bytes)
     case -ESHUTDOWN:
         return gl_websocket_raise_closed(self);
     case -EINVAL:
-        PyErr_SetString(PyExc_ValueError,
-                        "a ping carries at most 125 bytes");
+        PyErr_SetString(PyExc_ValueError, "a ping carries at most 125 bytes");
         return -1;
     default:
         gl_raise_errno(error, "sending to the WebSocket failed");
@@ -501,11 +500,11 @@ gl_websocket_get_subprotocol(PyObject *self, void *unused)
 }
 
 const char gl_websocket_ping_doc[] = PyDoc_STR(
-"ping($self, payload=b'', /)\n--\n\n"
-"Send a ping of at most 125 bytes; the pong is not reported.\n\n"
-"The server sends pings by itself when the client is silent.  Left out if\n"
-"the client is slow: it has enough to answer then.  Raises WebSocketClosed\n"
-"and ValueError.");
+    "ping($self, payload=b'', /)\n--\n\n"
+    "Send a ping of at most 125 bytes; the pong is not reported.\n\n"
+    "The server sends pings by itself when the client is silent.  Left out if\n"
+    "the client is slow: it has enough to answer then.  Raises WebSocketClosed\n"
+    "and ValueError.");
 
 PyObject *
 gl_websocket_ping(PyObject *object, PyObject *const *args, Py_ssize_t nargs)
@@ -524,9 +523,9 @@ gl_websocket_ping(PyObject *object, PyObject *const *args, Py_ssize_t nargs)
 }
 
 const char gl_websocket_fileno_doc[] = PyDoc_STR(
-"fileno($self, /)\n--\n\n"
-"The descriptor of the connection, which stays the server's: do not read,\n"
-"write or close it.");
+    "fileno($self, /)\n--\n\n"
+    "The descriptor of the connection, which stays the server's: do not read,\n"
+    "write or close it.");
 
 PyObject *
 gl_websocket_fileno(PyObject *object, PyObject *unused)

@@ -17,21 +17,21 @@
 
 typedef struct {
     PyObject_HEAD
-    struct gl_state *st;  /* borrowed from the module */
-    GlEngine *engine;     /* borrowed; NULL once it ended */
-    struct gl_ws *ws;     /* owned; NULL once it ended */
-    GlExchange *x;        /* strong; NULL: handed over, or ended */
-    struct gl_list link;  /* in engine->websockets */
-    struct gl_list waits; /* of struct gl_websocket_wait */
+    struct gl_state *st;        /* borrowed from the module */
+    GlEngine *engine;           /* borrowed; NULL once it ended */
+    struct gl_ws *ws;           /* owned; NULL once it ended */
+    GlExchange *x;              /* strong; NULL: handed over, or ended */
+    struct gl_list link;        /* in engine->websockets */
+    struct gl_list waits;       /* of struct gl_websocket_wait */
     struct gl_deflate *deflate; /* owned; NULL: not agreed */
     PyObject *subprotocol;      /* strong: a str or None */
-    PyObject *uri;    /* strong str or NULL; for logs */
-    PyObject *task;   /* strong: the handler's; NULL: none, or over */
-    PyObject *reason; /* strong str; NULL until it ended */
-    PyObject *kept;   /* strong: itself, for the engine; see _move */
+    PyObject *uri;              /* strong str or NULL; for logs */
+    PyObject *task;    /* strong: the handler's; NULL: none, or over */
+    PyObject *reason;  /* strong str; NULL until it ended */
+    PyObject *kept;    /* strong: itself, for the engine; see _move */
     uint64_t since_ns; /* of messages without a wait; 0: not looked at */
-    int code;         /* of our close, then of the end; 0: open */
-    bool handed_over; /* to another object: this one is of no use */
+    int code;          /* of our close, then of the end; 0: open */
+    bool handed_over;  /* to another object: this one is of no use */
     bool fileno_given;
 } GlWebSocket;
 

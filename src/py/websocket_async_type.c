@@ -29,11 +29,11 @@ typedef struct {
     PyObject *message;   /* strong; AWAIT_SENT: not taken yet; NULL: taken */
     PyObject *future;    /* strong; while it waits */
     struct gl_websocket_wait wait;
-    uint8_t kind;    /* enum await_kind */
-    uint8_t opcode;  /* of the message */
-    bool started;    /* somebody awaits it */
+    uint8_t kind;   /* enum await_kind */
+    uint8_t opcode; /* of the message */
+    bool started;   /* somebody awaits it */
     bool woken;
-    bool yielded;    /* others have had their turn */
+    bool yielded; /* others have had their turn */
 } GlAwait;
 
 /* --- waiting ---------------------------------------------------------- */
@@ -52,8 +52,8 @@ await_woken(struct gl_waiter *waiter, int result)
     }
     self->woken = true;
     Py_INCREF(future);
-    done = gl_call_method_one(future, self->socket->st->s_set_result,
-                              Py_None);
+    done =
+        gl_call_method_one(future, self->socket->st->s_set_result, Py_None);
     if (done == NULL) {
         PyErr_Clear(); /* its task was cancelled: that will throw here */
     }
@@ -91,8 +91,8 @@ begin_waiting(GlAwait *self, enum gl_websocket_event event, PyObject **result)
     if (gl_websocket_check(socket) < 0) {
         return -1;
     }
-    self->future = gl_call_method(socket->engine->pool.hub->loop,
-                                  st->s_create_future);
+    self->future =
+        gl_call_method(socket->engine->pool.hub->loop, st->s_create_future);
     if (self->future == NULL ||
         PyObject_SetAttr(self->future, st->s_asyncio_future_blocking,
                          Py_True) < 0) {
@@ -202,8 +202,7 @@ must_yield(GlAwait *self)
 {
     bool receives = self->kind == AWAIT_MESSAGE || self->kind == AWAIT_NEXT;
 
-    if (!receives || self->yielded ||
-        !gl_websocket_is_greedy(self->socket)) {
+    if (!receives || self->yielded || !gl_websocket_is_greedy(self->socket)) {
         return false;
     }
     self->yielded = true;
@@ -389,8 +388,7 @@ static PyObject *
 await_new(PyObject *socket, enum await_kind kind)
 {
     struct gl_state *st = ((GlWebSocket *)socket)->st;
-    GlAwait *self =
-        (GlAwait *)st->await_type->tp_alloc(st->await_type, 0);
+    GlAwait *self = (GlAwait *)st->await_type->tp_alloc(st->await_type, 0);
 
     if (self != NULL) {
         self->socket = (GlWebSocket *)Py_NewRef(socket);
@@ -613,8 +611,8 @@ start_task(GlWebSocket *self, struct gl_core *core, PyObject *coroutine)
     }
     if (task != NULL) {
         self->task = Py_NewRef(task);
-        done = gl_call_method_one(task, self->st->s_add_done_callback,
-                                  callback);
+        done =
+            gl_call_method_one(task, self->st->s_add_done_callback, callback);
     }
     Py_XDECREF(callback);
     Py_XDECREF(task);
@@ -708,10 +706,9 @@ gl_websocket_cancel_tasks(GlEngine *engine)
 {
     PyObject *tasks = tasks_of(engine); /* cancelling may change the list */
 
-    for (Py_ssize_t i = 0; tasks != NULL && i < PyList_GET_SIZE(tasks);
-         i++) {
-        PyObject *done = gl_call_method(PyList_GET_ITEM(tasks, i),
-                                        engine->st->s_cancel);
+    for (Py_ssize_t i = 0; tasks != NULL && i < PyList_GET_SIZE(tasks); i++) {
+        PyObject *done =
+            gl_call_method(PyList_GET_ITEM(tasks, i), engine->st->s_cancel);
 
         if (done == NULL) {
             gl_engine_report(engine, "a task could not be cancelled");
@@ -727,8 +724,8 @@ gl_websocket_cancel_tasks(GlEngine *engine)
 int
 gl_websocket_async_type_init(PyObject *module, struct gl_state *st)
 {
-    st->async_websocket_type = (PyTypeObject *)PyType_FromModuleAndSpec(
-        module, &async_spec, NULL);
+    st->async_websocket_type =
+        (PyTypeObject *)PyType_FromModuleAndSpec(module, &async_spec, NULL);
     st->await_type =
         (PyTypeObject *)PyType_FromModuleAndSpec(module, &await_spec, NULL);
     if (st->async_websocket_type == NULL || st->await_type == NULL) {
@@ -737,7 +734,6 @@ gl_websocket_async_type_init(PyObject *module, struct gl_state *st)
     st->await_nothing = st->await_type->tp_alloc(st->await_type, 0);
     return st->await_nothing == NULL
                ? -1
-               : PyModule_AddObjectRef(
-                     module, "AsyncWebSocket",
-                     (PyObject *)st->async_websocket_type);
+               : PyModule_AddObjectRef(module, "AsyncWebSocket",
+                                       (PyObject *)st->async_websocket_type);
 }

@@ -19,12 +19,12 @@
 
 /* What the client asked for, and what it gets; slices of the environ. */
 struct upgrade {
-    GlExchange *x;       /* borrowed */
+    GlExchange *x; /* borrowed */
     const struct gl_websocket_wish *wish;
     struct gl_str key;
     struct gl_str extension; /* of the answer; empty: none */
     struct gl_ws_deflate agreed;
-    PyObject *subprotocol;   /* strong: str, or NULL */
+    PyObject *subprotocol; /* strong: str, or NULL */
     char accept[GL_WS_ACCEPT_BYTES];
     char extension_bytes[GL_WS_DEFLATE_ANSWER_BYTES];
 };
@@ -48,8 +48,8 @@ gl_websocket_defaults(GlExchange *x)
 static int
 refuse(GlExchange *x, int status, const char *text)
 {
-    PyObject *error = PyObject_CallFunction(x->st->websocket_error, "si",
-                                            text, status);
+    PyObject *error =
+        PyObject_CallFunction(x->st->websocket_error, "si", text, status);
 
     if (error != NULL) {
         PyErr_SetObject(x->st->websocket_error, error);
@@ -105,8 +105,9 @@ check_request(struct upgrade *u)
         return refuse(u->x, 400, "the request does not ask for a WebSocket");
     }
     if (!gl_str_eq(value_of(env, st->s_websocket_version), GL_STR("13"))) {
-        return refuse(u->x, 426, "the client wants another version of the "
-                                 "WebSocket protocol than 13");
+        return refuse(u->x, 426,
+                      "the client wants another version of the "
+                      "WebSocket protocol than 13");
     }
     u->key = u->wish->key.p != NULL ? u->wish->key
                                     : value_of(env, st->s_websocket_key);
@@ -135,15 +136,16 @@ check_origin(struct upgrade *u)
     if (origins == NULL) {
         return 0;
     }
-    origin = PyDict_GetItemWithError(u->wish->environ,
-                                     u->x->st->s_http_origin);
+    origin =
+        PyDict_GetItemWithError(u->wish->environ, u->x->st->s_http_origin);
     if (origin == NULL && PyErr_Occurred()) {
         return -1;
     }
     allowed = is_among(origins, origin);
     if (allowed == 0) {
-        return refuse(u->x, 403, "a WebSocket from this origin is not "
-                                 "allowed");
+        return refuse(u->x, 403,
+                      "a WebSocket from this origin is not "
+                      "allowed");
     }
     return allowed < 0 ? -1 : 0;
 }
@@ -182,8 +184,9 @@ choose_first_offered(struct upgrade *u, struct gl_str list)
 static int
 choose_subprotocol(struct upgrade *u)
 {
-    struct gl_str list =
-        value_of(u->wish->environ, u->x->st->s_websocket_protocol), name;
+    struct gl_str list = value_of(u->wish->environ,
+                                  u->x->st->s_websocket_protocol),
+                  name;
     PyObject *ours, *item;
 
     if (u->wish->subprotocols == NULL) {
@@ -211,8 +214,7 @@ choose_subprotocol(struct upgrade *u)
 static void
 choose_extension(struct upgrade *u)
 {
-    const struct gl_options *o =
-        gl_engine_options(u->x->core->pool->engine);
+    const struct gl_options *o = gl_engine_options(u->x->core->pool->engine);
     const struct gl_ws_deflate policy = {
         .on = u->wish->compression && o->websocket_deflate != 0,
         .server_bits = (uint8_t)o->websocket_window_bits,

@@ -273,8 +273,7 @@ ws_close(PyObject *object, PyObject *args, PyObject *kwargs)
         Py_RETURN_NONE;
     }
     if (gl_websocket_check(self) < 0 ||
-        gl_websocket_close(self, code, reason) < 0 ||
-        await_close(self) < 0) {
+        gl_websocket_close(self, code, reason) < 0 || await_close(self) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -399,9 +398,14 @@ PyDoc_STRVAR(websocket_doc,
 static PyObject *
 open_websocket(PyObject *module, PyObject *args, PyObject *kwargs)
 {
-    char *names[] = {"",             "subprotocols", "max_size",
-                     "ping_interval", "pong_timeout", "compression",
-                     "origins",      NULL};
+    char *names[] = {"",
+                     "subprotocols",
+                     "max_size",
+                     "ping_interval",
+                     "pong_timeout",
+                     "compression",
+                     "origins",
+                     NULL};
     struct gl_state *st = gl_state_of_module(module);
     PyObject *subprotocols = st->empty_tuple, *max_size = Py_None;
     PyObject *interval = Py_None, *timeout = Py_None, *origins = Py_None;
@@ -409,10 +413,10 @@ open_websocket(PyObject *module, PyObject *args, PyObject *kwargs)
     int compression = 1;
     GlExchange *x;
 
-    if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, "O!|$OOOOpO:websocket", names, &PyDict_Type,
-            &wish.environ, &subprotocols, &max_size, &interval, &timeout,
-            &compression, &origins)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!|$OOOOpO:websocket",
+                                     names, &PyDict_Type, &wish.environ,
+                                     &subprotocols, &max_size, &interval,
+                                     &timeout, &compression, &origins)) {
         return NULL;
     }
     x = exchange_of(st, wish.environ);
@@ -424,10 +428,9 @@ open_websocket(PyObject *module, PyObject *args, PyObject *kwargs)
     if (read_names(subprotocols, "subprotocols", &wish.subprotocols) < 0 ||
         read_names(origins, "origins", &wish.origins) < 0 ||
         read_size(max_size, &wish.options.message_max_bytes) < 0 ||
-        read_ms(interval, "ping_interval",
-                &wish.options.ping_interval_ms) < 0 ||
-        read_ms(timeout, "pong_timeout", &wish.options.pong_timeout_ms) <
-            0) {
+        read_ms(interval, "ping_interval", &wish.options.ping_interval_ms) <
+            0 ||
+        read_ms(timeout, "pong_timeout", &wish.options.pong_timeout_ms) < 0) {
         return NULL;
     }
     return gl_websocket_open(x, &wish);

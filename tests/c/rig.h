@@ -36,10 +36,10 @@ struct rig {
     void (*on_start)(struct rig *rig); /* before each request; may be NULL */
     /* Answers without a slot, if it returns true; may be NULL. */
     bool (*on_answer)(struct rig *rig, struct gl_request *req);
-    bool hold;                         /* answers wait for rig_release */
-    bool skip_body;                    /* leaves the body unread */
-    bool part_body;                    /* reads one byte of it */
-    bool close; /* ends the connection after the answer */
+    bool hold;      /* answers wait for rig_release */
+    bool skip_body; /* leaves the body unread */
+    bool part_body; /* reads one byte of it */
+    bool close;     /* ends the connection after the answer */
     size_t answer_bytes;
     int send_buffer_bytes;  /* of the server's sockets; 0: the default */
     struct gl_list held;    /* exchanges that wait for rig_release */

@@ -115,8 +115,7 @@ static const struct {
     {"OPTIONS * HTTP/1.1\r\n" H "\r\n", "OPTIONS * ? @ 1.1 keep|Host=a"},
     {"GET http://h/p?q HTTP/1.1\r\n" H "\r\n",
      "GET /p ?q @h 1.1 keep|Host=a"},
-    {"GET HTTPS://h:8 HTTP/1.1\r\n" H "\r\n",
-     "GET  ? @h:8 1.1 keep|Host=a"},
+    {"GET HTTPS://h:8 HTTP/1.1\r\n" H "\r\n", "GET  ? @h:8 1.1 keep|Host=a"},
     {"GET http://[::1]:80?q HTTP/1.1\r\n" H "\r\n",
      "GET  ?q @[::1]:80 1.1 keep|Host=a"},
     /* Host */
@@ -246,7 +245,9 @@ static const struct {
     {G0 "\n", GL_HEAD_BAD},
     {G0 "A: b\rc\r\n\r\n", GL_HEAD_BAD},
     {G0 "A: bbbbbbbbb\x01\r\n\r\n", GL_HEAD_BAD},
-    {G0 "A: bbbbbbbbbbbbbb\x7f" "bbb\r\n\r\n", GL_HEAD_BAD},
+    {G0 "A: bbbbbbbbbbbbbb\x7f"
+        "bbb\r\n\r\n",
+     GL_HEAD_BAD},
     {G0 "A\xc3: b\r\n\r\n", GL_HEAD_BAD},
     {G0 "A(: b\r\n\r\n", GL_HEAD_BAD},
     /* Host */
@@ -341,8 +342,8 @@ test_line_limit(void)
 
     check_every_cut(&limits, "GET /ab HTTP/1.0\r\n\r\n", 20, GL_HEAD_DONE,
                     "GET /ab ? @ 1.0");
-    check_every_cut(&limits, "\r\nGET /ab HTTP/1.0\r\n\r\n", 22,
-                    GL_HEAD_DONE, "GET /ab ? @ 1.0");
+    check_every_cut(&limits, "\r\nGET /ab HTTP/1.0\r\n\r\n", 22, GL_HEAD_DONE,
+                    "GET /ab ? @ 1.0");
     check_every_cut(&limits, "GET /abc HTTP/1.0\r\n\r\n", 21,
                     GL_HEAD_LINE_TOO_LONG, "");
     check_every_cut(&limits, "GET /abcdefgh HTT", 17, GL_HEAD_LINE_TOO_LONG,
@@ -355,8 +356,8 @@ test_line_limit(void)
     check_every_cut(&limits, " GET /abcdefghijkl HTTP/1.0\r\n\r\n", 31,
                     GL_HEAD_BAD, "");
     check_every_cut(&limits, "GET /abcdefgh HT\n", 17, GL_HEAD_BAD, "");
-    check_every_cut(&limits, "GET /abcdefgh HTT\n", 18,
-                    GL_HEAD_LINE_TOO_LONG, "");
+    check_every_cut(&limits, "GET /abcdefgh HTT\n", 18, GL_HEAD_LINE_TOO_LONG,
+                    "");
 }
 
 static void

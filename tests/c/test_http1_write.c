@@ -12,9 +12,9 @@
 #include <inttypes.h>
 
 static const uint64_t numbers[] = {
-    1,         9,         10,        15,         16,         17,
-    99,        100,       255,       256,        4095,       4096,
-    999999999, 123456789, INT32_MAX, UINT32_MAX, INT64_MAX,  UINT64_MAX,
+    1,         9,         10,        15,         16,        17,
+    99,        100,       255,       256,        4095,      4096,
+    999999999, 123456789, INT32_MAX, UINT32_MAX, INT64_MAX, UINT64_MAX,
 };
 
 static void

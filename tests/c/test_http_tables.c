@@ -101,8 +101,8 @@ static void
 test_values(void)
 {
     for (size_t n = 0; n <= 40; n++) {
-        char *value = check_copy("----------------------------------------",
-                                 n);
+        char *value =
+            check_copy("----------------------------------------", n);
         struct gl_str s = {value, n};
 
         check_case("value of %zu", n);

@@ -55,7 +55,9 @@ test_bounds(void)
     memset(text, 'x', sizeof(text) - 1);
     gl_log(&log, GL_LOG_INFO, "%s", text);
     CHECK(taken.n == GL_LOG_LINE_BYTES - 1);
-    gl_log(&log, GL_LOG_INFO, "a\r\nb\x7f\x1b" "c\xc3\xa4");
+    gl_log(&log, GL_LOG_INFO,
+           "a\r\nb\x7f\x1b"
+           "c\xc3\xa4");
     CHECK(taken.lines == 2);
     CHECK(strcmp(taken.line, "a??b??c\xc3\xa4") == 0);
     gl_log(&log, GL_LOG_INFO, "%s", "");

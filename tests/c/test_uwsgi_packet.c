@@ -325,7 +325,7 @@ test_fields_of_http(void)
     static char wire[PACKET_BYTES];
     const struct gl_packet_limits wide = {65536, 100};
     const enum gl_field_id ids[] = {
-        GL_FIELD_HOST,     GL_FIELD_IF_RANGE, GL_FIELD_IF_UNMODIFIED_SINCE,
+        GL_FIELD_HOST,    GL_FIELD_IF_RANGE, GL_FIELD_IF_UNMODIFIED_SINCE,
         GL_FIELD_UNKNOWN, GL_FIELD_UNKNOWN,  GL_FIELD_UNKNOWN};
     struct gl_head head;
     size_t n = packet_write(wire, 0,
