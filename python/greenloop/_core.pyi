@@ -293,7 +293,7 @@ def request_loop() -> asyncio.AbstractEventLoop | None:
     """The loop that serves the calling request, or None outside of one."""
 
 def keep_stacks_warm() -> None:
-    """Have the stacks of parked requests in memory that was used last.
+    """Have stacks of parked requests, and frames, in memory used last.
 
     For the process of a worker, before requests are served; for good, and
     harmless when repeated.  Where Python has no global lock it does nothing.

@@ -33,16 +33,6 @@ put_text(PyObject *env, const char *key, const char *text)
     return error;
 }
 
-/* Steals value, which may be NULL with an exception set. */
-static int
-put_new(PyObject *env, PyObject *key, PyObject *value)
-{
-    int error = value != NULL ? PyDict_SetItem(env, key, value) : -1;
-
-    Py_XDECREF(value);
-    return error;
-}
-
 /* How a request may wait for descriptors of its own. */
 static int
 put_waits(struct gl_state *st, PyObject *env)
@@ -203,8 +193,9 @@ put_request_line(GlExchange *x, PyObject *env)
     if (x->uri == NULL ||
         PyDict_SetItem(env, st->s_request_method, x->method) < 0 ||
         PyDict_SetItem(env, st->s_request_uri, x->uri) < 0 ||
-        put_new(env, st->s_path_info,
-                path_text(x, gl_span_str(bytes, head->path), target)) < 0 ||
+        gl_dict_put_new(
+            env, st->s_path_info,
+            path_text(x, gl_span_str(bytes, head->path), target)) < 0 ||
         PyDict_SetItem(env, st->s_server_protocol,
                        head->minor > 0 ? st->s_http_11 : st->s_http_10) < 0) {
         return -1;
@@ -212,8 +203,8 @@ put_request_line(GlExchange *x, PyObject *env)
     if (head->query.n == 0) {
         return 0; /* the base has "" */
     }
-    return put_new(env, st->s_query_string,
-                   gl_latin1(gl_span_str(bytes, head->query)));
+    return gl_dict_put_new(env, st->s_query_string,
+                           gl_latin1(gl_span_str(bytes, head->query)));
 }
 
 /* --- the fields ------------------------------------------------------- */
@@ -316,7 +307,8 @@ join_value(struct gl_state *st, PyObject *env, PyObject *key, PyObject *first,
 {
     const char *format = key == st->s_http_cookie ? "%U; %U" : "%U, %U";
 
-    return put_new(env, key, PyUnicode_FromFormat(format, first, second));
+    return gl_dict_put_new(env, key,
+                           PyUnicode_FromFormat(format, first, second));
 }
 
 static int
@@ -357,7 +349,7 @@ put_fields(GlExchange *x, PyObject *env)
         }
     }
     if (head->authority.n > 0) { /* RFC 9112, 3.2.2: it overrides Host */
-        return put_new(
+        return gl_dict_put_new(
             env, x->st->s_http_host,
             gl_latin1(gl_span_str(x->req->bytes, head->authority)));
     }
@@ -375,12 +367,12 @@ gl_environ_put_peer(GlExchange *x, PyObject *env)
     if (peer->text[0] == '\0') {
         return 0; /* a Unix socket: both stay "" */
     }
-    if (put_new(env, x->st->s_remote_addr,
-                gl_latin1((struct gl_str){peer->text, strlen(peer->text)})) <
-        0) {
+    if (gl_dict_put_new(
+            env, x->st->s_remote_addr,
+            gl_latin1((struct gl_str){peer->text, strlen(peer->text)})) < 0) {
         return -1;
     }
-    return put_new(
+    return gl_dict_put_new(
         env, x->st->s_remote_port,
         gl_latin1((struct gl_str){port, gl_http1_decimal(port, peer->port)}));
 }

@@ -44,16 +44,6 @@ value_of(const struct gl_request *req, enum gl_var_id id)
     return (struct gl_str){"", 0};
 }
 
-/* Steals value, which may be NULL with an exception set. */
-static int
-put_new(PyObject *env, PyObject *key, PyObject *value)
-{
-    int error = value != NULL ? PyDict_SetItem(env, key, value) : -1;
-
-    Py_XDECREF(value);
-    return error;
-}
-
 /* --- the variables ---------------------------------------------------- */
 
 /* A field of the HTTP message: all its values (RFC 9110, 5.3), those of
@@ -71,7 +61,7 @@ put_field(PyObject *env, PyObject *key, struct gl_str text, enum gl_var_id id)
     if (first == NULL) {
         error = PyErr_Occurred() ? -1 : PyDict_SetItem(env, key, value);
     } else {
-        error = put_new(
+        error = gl_dict_put_new(
             env, key,
             PyUnicode_FromFormat(id == GL_VAR_COOKIE ? "%U; %U" : "%U, %U",
                                  first, value));
@@ -99,7 +89,7 @@ put_var(GlExchange *x, PyObject *env, const struct gl_field *var)
     if (id == GL_VAR_FIELD || id == GL_VAR_COOKIE) {
         error = put_field(env, key, value, id);
     } else {
-        error = put_new(env, key, gl_latin1(value));
+        error = gl_dict_put_new(env, key, gl_latin1(value));
     }
     Py_DECREF(key);
     return error;
@@ -188,8 +178,8 @@ strip_script_name(GlExchange *x, PyObject *env)
         return 0;
     }
     (void)gl_str_take(&path, script.n);
-    return put_new(env, x->st->s_script_name, gl_latin1(script)) == 0
-               ? put_new(env, x->st->s_path_info, gl_latin1(path))
+    return gl_dict_put_new(env, x->st->s_script_name, gl_latin1(script)) == 0
+               ? gl_dict_put_new(env, x->st->s_path_info, gl_latin1(path))
                : -1;
 }
 

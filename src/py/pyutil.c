@@ -117,6 +117,15 @@ gl_call_method_one(PyObject *object, PyObject *name, PyObject *arg)
     return PyObject_CallMethodOneArg(object, name, arg);
 }
 
+int
+gl_dict_put_new(PyObject *dict, PyObject *key, PyObject *value)
+{
+    int error = value != NULL ? PyDict_SetItem(dict, key, value) : -1;
+
+    Py_XDECREF(value);
+    return error;
+}
+
 void
 gl_unraisable(PyObject *where)
 {

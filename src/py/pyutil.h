@@ -45,6 +45,10 @@ PyObject *gl_call_method(PyObject *object, PyObject *name);
 /* Calls object.name(arg). */
 PyObject *gl_call_method_one(PyObject *object, PyObject *name, PyObject *arg);
 
+/* Sets dict[key] to a new value, whose reference it takes; NULL, with an
+ * exception set, is one that could not be made.  Returns 0 or -1. */
+int gl_dict_put_new(PyObject *dict, PyObject *key, PyObject *value);
+
 /* Reports an exception that nobody can receive, and clears it. */
 void gl_unraisable(PyObject *where);
 

@@ -14,6 +14,7 @@
 #include "py/stack_memory.h"
 
 #include "base/blocks.h"
+#include "py/frame_memory.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -148,7 +149,7 @@ install(void)
 
 PyDoc_STRVAR(keep_stacks_warm_doc,
 "keep_stacks_warm($module, /)\n--\n\n"
-"Have the stacks of parked requests in memory that was used last.\n\n"
+"Have stacks of parked requests, and frames, in memory used last.\n\n"
 "For the process of a worker, before requests are served; for good, and\n"
 "harmless when repeated.  Where Python has no global lock it does nothing.\n"
 "Raises MemoryError.");
@@ -159,7 +160,8 @@ keep_stacks_warm(PyObject *module, PyObject *unused)
     (void)module;
     (void)unused;
 #ifndef Py_GIL_DISABLED
-    if (gl_stack_memory_find() == NULL && install() < 0) {
+    if (gl_stack_memory_find() == NULL &&
+        (install() < 0 || gl_frame_memory_install() < 0)) {
         return NULL;
     }
 #endif

@@ -122,16 +122,6 @@ PyMethodDef gl_trust_functions[] = {
 
 /* --- in an environ ---------------------------------------------------- */
 
-/* Steals value, which may be NULL with an exception set. */
-static int
-put_new(PyObject *env, PyObject *key, PyObject *value)
-{
-    int error = value != NULL ? PyDict_SetItem(env, key, value) : -1;
-
-    Py_XDECREF(value);
-    return error;
-}
-
 /* A port as text; 0, which is unknown, as "". */
 static PyObject *
 port_text(struct gl_state *st, uint16_t port)
@@ -154,8 +144,8 @@ put_client(GlExchange *x, PyObject *env, const struct gl_forwarded *f)
         PyDict_SetItem(env, x->st->s_remote_addr, x->client) < 0) {
         return -1;
     }
-    return put_new(env, x->st->s_remote_port,
-                   port_text(x->st, f->client_port));
+    return gl_dict_put_new(env, x->st->s_remote_port,
+                           port_text(x->st, f->client_port));
 }
 
 static int
@@ -184,10 +174,11 @@ put_host(struct gl_state *st, PyObject *env, struct gl_str host)
     if (port == 0) {
         port = PyDict_Contains(env, st->s_https_on) > 0 ? 443 : 80;
     }
-    return put_new(env, st->s_http_host, gl_latin1(host)) < 0 ||
-                   put_new(env, st->s_server_name, gl_latin1(name)) < 0
+    return gl_dict_put_new(env, st->s_http_host, gl_latin1(host)) < 0 ||
+                   gl_dict_put_new(env, st->s_server_name, gl_latin1(name)) <
+                       0
                ? -1
-               : put_new(env, st->s_server_port, port_text(st, port));
+               : gl_dict_put_new(env, st->s_server_port, port_text(st, port));
 }
 
 int
@@ -203,7 +194,7 @@ gl_trust_put(GlExchange *x, PyObject *env)
         (f.host.n > 0 && put_host(x->st, env, f.host) < 0)) {
         return -1;
     }
-    return f.port == 0
-               ? 0
-               : put_new(env, x->st->s_server_port, port_text(x->st, f.port));
+    return f.port == 0 ? 0
+                       : gl_dict_put_new(env, x->st->s_server_port,
+                                         port_text(x->st, f.port));
 }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Memory of greenlets' stacks from a store of its own, in a process of its
-own: it stays for good there."""
+"""Memory of greenlets' stacks and frames from stores of our own, in a process
+of its own: they stay for good there."""
 
 import os
 import subprocess
@@ -105,4 +105,53 @@ def test_other_threads_take_none_and_give_back() -> None:
             thread.join()
         again = [list(range(200)) for _ in range(500)]
         assert all(one == list(range(200)) for one in again)
+    """)
+
+
+def test_greenlets_that_end_leave_their_frames_to_the_next() -> None:
+    check("""
+        import resource
+
+        def faults():
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            for number in range(2000):
+                g = greenlet.greenlet(lambda n: recur(n) + 1)
+                assert g.switch(number % 4) == number % 4 + 1
+            return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+        def recur(n):
+            return 0 if n == 0 else recur(n - 1) + 1
+
+        faults()
+        few = faults()
+        assert few < 1000, few
+    """)
+
+
+def test_frames_of_all_depths_are_whole() -> None:
+    check("""
+        random.seed(7)
+        hub = greenlet.getcurrent()
+
+        def recur(n, mark):
+            if n == 0:
+                return hub.switch(mark)
+            local = [mark] * 3
+            below = recur(n - 1, mark)
+            assert local == [mark] * 3
+            return below
+
+        parked = []
+        for number in range(3000):
+            if parked and random.random() < 0.4:
+                g, mark = parked.pop(random.randrange(len(parked)))
+                assert g.switch(mark) == mark and g.dead
+            else:
+                g = greenlet.greenlet(recur)
+                # Some need a second chunk, and a third.
+                assert g.switch(random.choice([1, 30, 300]), number) == number
+                parked.append((g, number))
+        while parked:
+            g, mark = parked.pop()
+            assert g.switch(mark) == mark
     """)
