@@ -44,9 +44,10 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import greenloop
-from leaks import Growth, settle
+from leaks import Growth, new_loop, settle
 
 __all__ = [
+    "LATE",
     "NAMES",
     "REQUESTS",
     "Answer",
@@ -539,13 +540,9 @@ def run_on(
     loop: str, rounds: int, application: Any = respond, way: Way = PLAIN
 ) -> str:
     """What is wrong, or nothing; on a loop of its own."""
-    if loop == "uvloop":
-        made = importlib.import_module("uvloop").new_event_loop()
-    else:
-        made = asyncio.new_event_loop()
+    made = new_loop(loop)
     hook, level = sys.unraisablehook, logging.getLogger("greenloop").level
     asyncio.set_event_loop(made)
-    made.slow_callback_duration = 60.0  # no complaints of a busy machine
     try:
         with warnings.catch_warnings():
             wrong: str = made.run_until_complete(

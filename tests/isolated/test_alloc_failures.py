@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Short runs on both loops; alloc_failures.py by hand runs longer ones."""
 
-import pathlib
-import subprocess
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -10,12 +8,11 @@ from typing import Any
 import alloc_failures
 import pytest
 from harness import SANITIZED
+from scripts import of_a_script, run_script
 
 # In 16 an object lost by one kind of request, kept alive or not, is more than
-# what Python's caches may take.
-ROUNDS = {"asyncio": 16, "uvloop": 4}
-TIMEOUT_SECONDS = 150
-SCRIPT = pathlib.Path(alloc_failures.__file__)
+# what Python's caches may take.  That many where all allocations fail.
+ROUNDS = {"asyncio": 4 if alloc_failures.LATE else 16, "uvloop": 4}
 
 pytestmark = [
     pytest.mark.skipif(
@@ -29,20 +26,12 @@ pytestmark = [
 ]
 
 
-@pytest.mark.timeout(TIMEOUT_SECONDS + 10)
+@of_a_script
 @pytest.mark.parametrize("loop", ROUNDS)
 def test_each_allocation_fails_once(loop: str) -> None:
-    """In a process of its own, which may crash."""
-    # A file whose wrapper could not be made is closed by its last reference.
-    quiet = ["-W", "ignore::ResourceWarning"]
-    command = [sys.executable, *quiet, str(SCRIPT), "--loop", loop]
-    done = subprocess.run(
-        [*command, "--rounds", str(ROUNDS[loop])],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_SECONDS,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    rounds = str(ROUNDS[loop])
+    done = run_script(alloc_failures, "--loop", loop, "--rounds", rounds)
+    assert done == (0, "")
 
 
 @pytest.mark.skipif(

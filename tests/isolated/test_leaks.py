@@ -2,28 +2,20 @@
 """Short leak runs on both loops; leaks.py by hand runs longer ones."""
 
 import asyncio
-import contextlib
 import ctypes
 import sys
-from collections.abc import Iterator
 
 import leaks
 import pytest
+from scripts import of_a_script, run_script
 
 TIMES = 120
 
 
-@pytest.fixture
-def own_loop() -> Iterator[None]:
-    """Leaves the thread's current loop as the test found it."""
-    yield
-    with contextlib.suppress(RuntimeError):
-        asyncio.set_event_loop(None)
-
-
+@of_a_script
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-def test_nothing_is_left_behind(loop: str, own_loop: None) -> None:
-    assert leaks.run_on(loop, TIMES) == []
+def test_nothing_is_left_behind(loop: str) -> None:
+    assert run_script(leaks, "--loop", loop, "--times", str(TIMES)) == (0, "")
 
 
 @pytest.mark.skipif(

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import importlib
 import logging
 import os
 import ssl
@@ -27,10 +26,8 @@ if __name__ == "__main__":
     sys.path[:0] = [str(here), str(here.parent / "e2e")]
 
 import greenloop
-from leaks import Operation, leak_of
+from leaks import Operation, leak_of, new_loop
 from tls_failures import contexts
-
-__all__ = ["run_on"]
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 BODY = b"x" * 50_000
@@ -153,8 +150,7 @@ async def run(times: int) -> list[str]:
 
 def run_on(loop: str, times: int) -> list[str]:
     """The same on a loop of either kind."""
-    module = importlib.import_module(loop)
-    made: asyncio.AbstractEventLoop = module.new_event_loop()
+    made = new_loop(loop)
     asyncio.set_event_loop(made)
     try:
         return made.run_until_complete(run(times))
