@@ -502,9 +502,9 @@ gl_websocket_get_subprotocol(PyObject *self, void *unused)
 const char gl_websocket_ping_doc[] = PyDoc_STR(
     "ping($self, payload=b'', /)\n--\n\n"
     "Send a ping of at most 125 bytes; the pong is not reported.\n\n"
-    "The server sends pings by itself when the client is silent.  Left out if\n"
-    "the client is slow: it has enough to answer then.  Raises WebSocketClosed\n"
-    "and ValueError.");
+    "The server sends pings by itself when the client is silent.  Left out\n"
+    "if the client is slow: it has enough to answer then.  Raises\n"
+    "WebSocketClosed and ValueError.");
 
 PyObject *
 gl_websocket_ping(PyObject *object, PyObject *const *args, Py_ssize_t nargs)
@@ -524,8 +524,8 @@ gl_websocket_ping(PyObject *object, PyObject *const *args, Py_ssize_t nargs)
 
 const char gl_websocket_fileno_doc[] = PyDoc_STR(
     "fileno($self, /)\n--\n\n"
-    "The descriptor of the connection, which stays the server's: do not read,\n"
-    "write or close it.");
+    "The descriptor of the connection, which stays the server's: do not\n"
+    "read, write or close it.");
 
 PyObject *
 gl_websocket_fileno(PyObject *object, PyObject *unused)
