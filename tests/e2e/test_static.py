@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from harness import PROGRAM, Server, run, server
+from harness import PROGRAM, SANITIZED, Server, run, server
 from wire import Wire, descriptors_at_rest, open_wire, request, wait_until
 
 APP = """
@@ -451,6 +451,9 @@ def test_ten_thousand_requests_leave_nothing_open(s: Server) -> None:
     assert descriptors_at_rest(s) == before
 
 
+@pytest.mark.skipif(
+    SANITIZED, reason="not under sanitizers: a shell starts the server"
+)
 def test_without_descriptors(top: pathlib.Path) -> None:
     """503 for what may be a file, told once; the application goes on."""
     program = top / "limited"
