@@ -19,28 +19,29 @@
 #define CHUNK_BYTES ((size_t)16384) /* as CPython has it */
 #define PAGE_BYTES ((size_t)4096)
 #define MAPPED_BYTES (CHUNK_BYTES + PAGE_BYTES)
-#define KEPT_MAX 64 /* 1 MiB at most */
-
-/* Distances from the start of the first page: in it, before the chunk, is
- * our head; behind, the frames of a small request still find room. */
-#define FIRST_DISTANCE ((size_t)512)
-#define STEP_BYTES ((size_t)320)
-#define STEPS 8
+#define KEPT_MAX 64 /* 1.25 MiB at most */
 
 /* At the start of a mapping. */
 struct head {
     struct frame_memory *owner; /* and with it, a mapping of ours */
     struct head *next;          /* of those that are kept */
-    void *chunk;
 };
+
+/* The chunk follows, on a cache line of its own. */
+#define HEAD_BYTES ((size_t)GL_CACHE_LINE_BYTES)
 
 struct frame_memory {
     PyObjectArenaAllocator before;
     unsigned long thread; /* ident */
     struct head *kept;    /* the last one given back first */
     unsigned kept_count;
-    unsigned made;
 };
+
+static void *
+chunk_of(struct head *head)
+{
+    return (char *)head + HEAD_BYTES;
+}
 
 /* The head before a chunk; of somebody else's, only a place to look at. */
 static struct head *
@@ -59,9 +60,7 @@ new_chunk(struct frame_memory *memory)
         return NULL;
     }
     head->owner = memory;
-    head->chunk =
-        (char *)head + FIRST_DISTANCE + memory->made++ % STEPS * STEP_BYTES;
-    return head->chunk;
+    return chunk_of(head);
 }
 
 static void *
@@ -78,7 +77,7 @@ hook_alloc(void *state, size_t n)
     }
     memory->kept = head->next;
     memory->kept_count--;
-    return head->chunk;
+    return chunk_of(head);
 }
 
 static void
@@ -87,8 +86,8 @@ hook_free(void *state, void *chunk, size_t n)
     struct frame_memory *memory = state;
     struct head *head = head_of(chunk);
 
-    if (n != CHUNK_BYTES || (void *)head == chunk || head->owner != memory ||
-        head->chunk != chunk) {
+    if (n != CHUNK_BYTES || chunk != chunk_of(head) ||
+        head->owner != memory) {
         memory->before.free(memory->before.ctx, chunk, n);
     } else if (memory->kept_count < KEPT_MAX) {
         head->next = memory->kept;
@@ -104,9 +103,7 @@ gl_frame_memory_install(void)
 {
     struct frame_memory *memory = calloc(1, sizeof(*memory));
 
-    static_assert(FIRST_DISTANCE + (STEPS - 1) * STEP_BYTES < PAGE_BYTES,
-                  "a chunk begins in the first page");
-    static_assert(FIRST_DISTANCE >= sizeof(struct head), "and has a head");
+    static_assert(sizeof(struct head) <= HEAD_BYTES, "a head has its place");
     if (memory == NULL) {
         PyErr_NoMemory();
         return -1;

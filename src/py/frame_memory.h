@@ -4,10 +4,6 @@
  * its frames, mapped at its first call and unmapped at its end: 13 µs.  In
  * the worker process some that were given back are kept for the next one.
  *
- * All chunks are aligned to pages, and the frames of a thousand parked
- * requests would share a few sets of each cache: here they begin at several
- * distances from a page's start.
- *
  * SPDX-License-Identifier: MIT
  */
 #ifndef GL_PY_FRAME_MEMORY_H

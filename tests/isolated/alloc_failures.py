@@ -47,7 +47,6 @@ import greenloop
 from leaks import Growth, new_loop, settle
 
 __all__ = [
-    "LATE",
     "NAMES",
     "REQUESTS",
     "Answer",

@@ -11,8 +11,8 @@ from harness import SANITIZED
 from scripts import of_a_script, run_script
 
 # In 16 an object lost by one kind of request, kept alive or not, is more than
-# what Python's caches may take.  That many where all allocations fail.
-ROUNDS = {"asyncio": 4 if alloc_failures.LATE else 16, "uvloop": 4}
+# what Python's caches may take.
+ROUNDS = {"asyncio": 16, "uvloop": 4}
 
 pytestmark = [
     pytest.mark.skipif(
