@@ -23,7 +23,7 @@ import importlib.util
 import logging
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -298,12 +298,12 @@ def new_loop(kind: str) -> asyncio.AbstractEventLoop:
     return made
 
 
-def run_on(loop: str, times: int) -> list[str]:
-    """The same on a loop of either kind."""
+def run_on(loop: str, work: Coroutine[Any, Any, list[str]]) -> list[str]:
+    """What `work` finds on a loop of either kind."""
     made = new_loop(loop)
     asyncio.set_event_loop(made)
     try:
-        return made.run_until_complete(run(times))
+        return made.run_until_complete(work)
     finally:
         asyncio.set_event_loop(None)
         made.close()
@@ -317,7 +317,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--loop", default="asyncio")
     args = parser.parse_args(argv)
     print(f"each operation {args.times} times, loop {args.loop}")
-    found = run_on(args.loop, args.times)
+    found = run_on(args.loop, run(args.times))
     for line in found:
         print(f"FAILED: {line}")
     if not found:

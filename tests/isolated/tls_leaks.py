@@ -26,7 +26,7 @@ if __name__ == "__main__":
     sys.path[:0] = [str(here), str(here.parent / "e2e")]
 
 import greenloop
-from leaks import Operation, leak_of, new_loop
+from leaks import Operation, leak_of, run_on
 from tls_failures import contexts
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
@@ -148,22 +148,11 @@ async def run(times: int) -> list[str]:
     return found
 
 
-def run_on(loop: str, times: int) -> list[str]:
-    """The same on a loop of either kind."""
-    made = new_loop(loop)
-    asyncio.set_event_loop(made)
-    try:
-        return made.run_until_complete(run(times))
-    finally:
-        asyncio.set_event_loop(None)
-        made.close()
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=2000)
     parser.add_argument("--loop", default="asyncio")
     given = parser.parse_args()
-    leaked = run_on(given.loop, given.times)
+    leaked = run_on(given.loop, run(given.times))
     print("\n".join(leaked) or "PASSED: nothing is left behind")
     sys.exit(1 if leaked else 0)
