@@ -42,6 +42,11 @@ RESULTS = BUILD / "results"
 DEVELOPMENT = ("-Db_ndebug=false", "-Dwerror=true")
 SANITIZE = "-Db_sanitize=address,undefined"
 PEER_PYTHONS = 4
+TESTS = ROOT / "tests"
+# The folder of the longest tests comes first, so that they are not waited
+# for at the end.
+SUITE = (TESTS / "isolated", TESTS / "e2e", TESTS / "unit")
+SUITE += tuple(TESTS.glob("test_*.py"))
 # Most tests wait for something: more workers than processors pay off.
 WORKERS = "3"
 
@@ -173,7 +178,7 @@ class Driver:
         setup: Sequence[str] = DEVELOPMENT,
         env: Mapping[str, str] = {},
         selection: Sequence[str] = (),
-        paths: Sequence[str] = ("tests",),
+        paths: Sequence[Path] = SUITE,
     ) -> None:
         """Installs Greenloop into `folder` and runs pytest there."""
         since = self.step(title)
@@ -186,6 +191,7 @@ class Driver:
                     *(folder / "bin" / "python", "-m", "pytest", *paths),
                     # Very quiet: the counts are printed at the end, once.
                     *("-qq", "-n", WORKERS, "--dist", "loadfile"),
+                    "--no-loadscope-reorder",
                     *(f"--junit-xml={junit}", *selection),
                 ],
                 env,
@@ -328,18 +334,19 @@ def asan(driver: Driver, python: str) -> None:
     )
 
 
-# What bytes from outside reach first.
+# What bytes from outside reach first; the longest of it comes first.
 QUICK_PATHS = (
+    *("isolated/test_fuzz_server.py", "isolated/test_ws_soak.py"),
     *("e2e/test_http_*.py", "e2e/test_tls.py", "e2e/test_ws_*.py"),
     *("e2e/test_wsgi_input.py", "e2e/test_wsgi_response.py"),
-    *("isolated/test_fuzz_server.py", "isolated/test_ws_soak.py"),
 )
 
 
 def asan_quick(driver: Driver, python: str) -> None:
     """The part of it that continuous integration has the time for."""
-    tests = ROOT / "tests"
-    found = [path for glob in QUICK_PATHS for path in tests.glob(glob)]
+    found = [
+        path for glob in QUICK_PATHS for path in sorted(TESTS.glob(glob))
+    ]
     driver.pytest(
         f"Python {dotted(describe(python))}, what outside bytes reach, "
         "extension under ASan and UBSan",
@@ -347,7 +354,7 @@ def asan_quick(driver: Driver, python: str) -> None:
         BUILD / "asan",
         setup=SANITIZED,
         env=sanitizer_environment(),
-        paths=[str(path.relative_to(ROOT)) for path in sorted(found)],
+        paths=found,
     )
 
 
@@ -399,6 +406,9 @@ def main() -> int:
     parser.add_argument("pythons", nargs="+")
     args = parser.parse_args()
     RESULTS.mkdir(parents=True, exist_ok=True)
+    # The environments are installed without bytecode: each program compiles
+    # what it imports once, not at every start.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     driver = Driver()
     if args.what == "whole":
         whole(driver, args.pythons, args.tools.absolute())

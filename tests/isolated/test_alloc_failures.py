@@ -15,6 +15,7 @@ from scripts import of_a_script, run_script
 ROUNDS = {"asyncio": 16, "uvloop": 4}
 
 pytestmark = [
+    pytest.mark.once,
     pytest.mark.skipif(
         alloc_failures.load_testcapi() is None,
         reason="not on this Python: it has no _testcapi",

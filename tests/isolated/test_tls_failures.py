@@ -8,6 +8,8 @@ from scripts import of_a_script, run_script
 
 ROUNDS = 1
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.skipif(
     alloc_failures.load_testcapi() is None,
