@@ -18,11 +18,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import sys
 from collections.abc import Sequence
 
-from greenloop import option_help, options
+from greenloop import interrupts, option_help, options
 
 __all__ = ["main"]
 
@@ -35,10 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     name, *arguments = sys.argv if argv is None else argv
     prog = _program_name(name)
     try:
-        # Until the worker has its own way to stop, both signals end the
-        # program by an exception, so that the exit status is right.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        interrupts.catch()
         return _run(prog, arguments)
     except KeyboardInterrupt:
         return 0

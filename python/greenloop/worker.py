@@ -24,7 +24,7 @@ import tracemalloc
 from types import FrameType
 from typing import Any
 
-from greenloop import _core, loader, mounts, static_files, tls
+from greenloop import _core, interrupts, loader, mounts, static_files, tls
 from greenloop.compat import asyncio_patch, uwsgi_module
 from greenloop.listeners import Listeners, open_listeners
 from greenloop.notify import Notifier
@@ -58,6 +58,7 @@ def run(settings: Settings) -> int:
         sockets = [listener.sock for listener in listeners.listeners]
         uwsgi_module.install(sockets, settings.engine, settings.opt)
         apps = loader.load_applications(settings, listeners.load_late)
+        interrupts.raise_missed()
         uwsgi_module.run_hook("post_fork_hook", _report)
         _settle_the_collector(settings.cores)
         _settle_the_stacks()
@@ -241,6 +242,7 @@ class _Worker:
             signal.signal(number, self._on_signal)
         if self._listeners.sources:
             signal.signal(signal.SIGHUP, self._on_reload)
+        interrupts.raise_missed()
         self._server.listen()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from greenloop import option_table
-from harness import PROGRAM, alias, finish, run, server, start
+from harness import PROGRAM, Server, alias, finish, run, server, start
 
 HELLO = """
     def application(environ, start_response):
@@ -136,24 +136,45 @@ def test_a_signal_ends_any_wait(loop: str) -> None:
         assert int(s.get("/").text) > 2
 
 
+def stopped_while_loading(
+    folder: pathlib.Path, number: int, loading: str
+) -> Server:
+    source = f"import time\nprint('loading')\n{loading}"
+    (folder / "app.py").write_text(source + "def application(e, s): pass\n")
+    s = start(
+        *("--http-socket=127.0.0.1:0", "--wsgi-file=app.py"),
+        directory=folder,
+        ready=False,
+    )
+    try:
+        s.wait_for("loading")
+        assert s.stop(number) == 0
+    finally:
+        s.kill()
+    return s
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_while_the_application_loads(
     tmp_path: pathlib.Path, number: int
 ) -> None:
-    (tmp_path / "app.py").write_text(
-        "import time\nprint('loading')\ntime.sleep(60)\n"
-    )
-    s = start(
-        "--http-socket=127.0.0.1:0",
-        "--wsgi-file=app.py",
-        directory=tmp_path,
-        ready=False,
-    )
-    s.wait_for("loading")
     begin = time.monotonic()
-    assert s.stop(number) == 0
+    s = stopped_while_loading(tmp_path, number, "time.sleep(60)\n")
     assert time.monotonic() - begin < 10
     assert "Traceback" not in s.log, s.log
+
+
+def test_a_stop_that_an_import_swallowed(tmp_path: pathlib.Path) -> None:
+    """As the import system itself does in its weak references' callbacks."""
+    swallow = """
+try:
+    time.sleep(60)
+except BaseException:
+    print("swallowed")
+"""
+    s = stopped_while_loading(tmp_path, signal.SIGINT, swallow)
+    assert "swallowed" in s.out
+    assert "ready" not in s.err
 
 
 @pytest.mark.parametrize("need_app", [[], ["--need-app"]])

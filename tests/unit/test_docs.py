@@ -106,11 +106,24 @@ def run_program(block: str) -> None:
         url = process.stdout.readline().strip()
         with urllib.request.urlopen(url, timeout=SECONDS) as answer:
             assert answer.read() == b"hello\n"
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=SECONDS)
+        interrupt(process)
     finally:
         process.kill()
         process.wait()
+
+
+def interrupt(process: "subprocess.Popen[str]") -> None:
+    """Ends a program by SIGINT, as somebody at a terminal would.
+
+    asyncio.run() has no wakeup descriptor: a signal that comes right before
+    the loop waits is heard when the next event comes, here a second one.
+    """
+    process.send_signal(signal.SIGINT)
+    try:
+        process.communicate(timeout=SECONDS / 4)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=SECONDS / 4)
 
 
 def check_block(block: str) -> None:

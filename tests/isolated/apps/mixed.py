@@ -31,7 +31,7 @@ PARKED_SECONDS = 600.0
 
 visitor: contextvars.ContextVar[str] = contextvars.ContextVar("visitor")
 loop = asyncio.get_event_loop()
-document = tempfile.NamedTemporaryFile()
+document = tempfile.TemporaryFile()
 document.write(b"file " * 4000)
 document.flush()
 
@@ -100,7 +100,7 @@ def generate(environ: Environ, start: Start) -> Iterator[bytes]:
 def send_file(environ: Environ, start: Start) -> Iterable[bytes]:
     start("200 OK", TEXT)
     wrapped: Iterable[bytes] = environ["wsgi.file_wrapper"](
-        open(document.name, "rb")
+        open(f"/proc/self/fd/{document.fileno()}", "rb")
     )
     return wrapped
 
