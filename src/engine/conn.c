@@ -274,26 +274,35 @@ request_of_head(struct gl_conn *conn, struct gl_str bytes,
     return req;
 }
 
+static void
+take_slot(struct gl_conn *conn)
+{
+    conn->state = GL_CONN_BUSY;
+    gl_conn_clear_deadline(conn);
+    conn->engine->stats.running++;
+    conn->engine->stats.requests++;
+}
+
 void
 gl_conn_start(struct gl_conn *conn)
 {
     struct gl_engine *e = conn->engine;
     struct gl_request *req = conn->request;
-    char *kept_bytes = req->kept_bytes;
-    struct gl_head *kept_head = req->kept_head;
 
-    req->kept_bytes = NULL;
-    req->kept_head = NULL;
-    conn->state = GL_CONN_BUSY;
-    gl_conn_clear_deadline(conn);
-    e->stats.running++;
-    e->stats.requests++;
+    take_slot(conn);
     e->ops->start(e->owner, req); /* may end the request */
     if (conn->request == req && (conn->half_closed || conn->reset)) {
         e->ops->departed(e->owner, req); /* it came with the request */
     }
-    free(kept_bytes);
-    free(kept_head);
+}
+
+/* Has the request start with others of its batch, in the slot that it takes
+ * now. */
+static void
+gather(struct gl_conn *conn)
+{
+    take_slot(conn);
+    gl_list_push(&conn->engine->gathered, &conn->request->link);
 }
 
 static size_t
@@ -303,25 +312,22 @@ head_bytes_in_use(const struct gl_head *head)
            head->count * sizeof(head->fields[0]);
 }
 
-static void *
-copy_of(const void *bytes, size_t n)
-{
-    void *copy = malloc(n);
-
-    return copy == NULL ? NULL : memcpy(copy, bytes, n);
-}
-
-/* Makes the request independent of the engine's scratch memory. */
+/* Makes the request independent of the engine's scratch memory: one block
+ * has the fields that are in use, and then the bytes.  0 or -ENOMEM. */
 static int
 keep_head(struct gl_request *req)
 {
-    req->kept_bytes = copy_of(req->bytes, req->head->size);
-    req->kept_head = copy_of(req->head, head_bytes_in_use(req->head));
-    if (req->kept_bytes == NULL || req->kept_head == NULL) {
+    size_t n = head_bytes_in_use(req->head);
+    struct gl_head *kept = malloc(n + req->head->size);
+
+    if (kept == NULL) {
         return -ENOMEM;
     }
-    req->bytes = req->kept_bytes;
-    req->head = req->kept_head;
+    memcpy(kept, req->head, n);
+    memcpy((char *)kept + n, req->bytes, req->head->size);
+    req->kept = kept;
+    req->head = kept;
+    req->bytes = (char *)kept + n;
     return 0;
 }
 
@@ -378,6 +384,8 @@ begin_request(struct gl_conn *conn, struct gl_str bytes,
 {
     struct gl_engine *e = conn->engine;
     bool queue = must_queue(e), head_only = is_head_only(bytes, head);
+    /* A departed one starts at once: its owner is to be told. */
+    bool wait = queue || (e->gathering && !conn->half_closed && !conn->reset);
     size_t head_size = head->size;
     struct gl_request *req;
     int error;
@@ -389,7 +397,7 @@ begin_request(struct gl_conn *conn, struct gl_str bytes,
     req = request_of_head(conn, bytes, head);
     error = req == NULL ? -ENOMEM : 0;
     conn->request = req;
-    if (error == 0 && (queue || !in_scratch)) {
+    if (error == 0 && (wait || !in_scratch)) {
         error = keep_head(req);
     }
     if (error == 0 && in_scratch) {
@@ -410,9 +418,11 @@ begin_request(struct gl_conn *conn, struct gl_str bytes,
     }
     if (queue) {
         enqueue(conn, req);
-        return;
+    } else if (wait) {
+        gather(conn);
+    } else {
+        gl_conn_start(conn);
     }
-    gl_conn_start(conn);
 }
 
 /* --- receiving -------------------------------------------------------- */

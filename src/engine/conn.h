@@ -70,7 +70,7 @@ struct gl_conn {
 
 /* Reads, parses and starts what the connection's state allows. */
 void gl_conn_continue(struct gl_conn *conn);
-/* Hands the queued request of a connection to the owner. */
+/* Gives the connection's request a slot, and hands it to the owner. */
 void gl_conn_start(struct gl_conn *conn);
 /* Whether it rests between two requests, with none on its way: who closes it
  * takes no answer from anybody. */

@@ -135,6 +135,11 @@ void gl_engine_note_access(struct gl_engine *e);
  * call from inside a turn does nothing and returns 0. */
 int gl_engine_turn(struct gl_engine *e, int timeout_ms,
                    const struct gl_budget *budget);
+/* The next of the requests that came together and have their slots, or NULL.
+ * Who has just ended one may go on with it, as if it came by ops->start, but
+ * its head is valid until gl_request_drop_head.  A child of the process gets
+ * none: they are its parent's. */
+struct gl_request *gl_engine_next_request(struct gl_engine *e);
 /* Starts queued requests while slots are free, continues connections whose
  * request ended, and frees what was closed.  A turn does this by itself;
  * owners call it after they ran a request outside of one. */

@@ -38,6 +38,7 @@ struct gl_engine {
     struct gl_list due;         /* those that this turn runs */
     struct gl_list websockets;  /* all, by gl_ws.link */
     struct gl_list queue;       /* requests that wait for a slot */
+    struct gl_list gathered;    /* those that have one, and start next */
     struct gl_list graveyard;   /* closed connections, freed in settle */
     struct gl_list fd_watches;  /* of fd_wait.c */
     struct gl_list
@@ -52,6 +53,7 @@ struct gl_engine {
     struct gl_episode refusing;  /* requests, for want of a slot */
     struct gl_date date;
     bool in_turn;
+    bool gathering; /* more events of a group are to be handled */
     bool settling;
     bool draining;
     bool drained;                           /* ops->drained was called */

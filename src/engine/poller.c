@@ -107,12 +107,12 @@ gl_poller_is_ours(const struct gl_poller *p)
 }
 
 void
-gl_poller_dispatch(struct gl_poller *p, int count)
+gl_poller_dispatch(struct gl_poller *p, int from, int to)
 {
-    for (int i = 0; i < count; i++) {
+    for (int i = from; i < to; i++) {
         struct gl_watch *w = p->batch[i].data.ptr;
 
-        if (i + 1 < count) {
+        if (i + 1 < to) {
             /* With a thousand connections the next one is in no cache. */
             gl_prefetch(p->batch[i + 1].data.ptr, WATCHER_LINES);
         }

@@ -49,7 +49,7 @@ int gl_poller_wait(struct gl_poller *p, int timeout_ms);
 /* False in a child of the process that made the set: its parent's
  * connections are not to be served there. */
 bool gl_poller_is_ours(const struct gl_poller *p);
-/* Calls what the first `count` events of the last wait are for. */
-void gl_poller_dispatch(struct gl_poller *p, int count);
+/* Calls what the events `from` to `to` - 1 of the last wait are for. */
+void gl_poller_dispatch(struct gl_poller *p, int from, int to);
 
 #endif

@@ -9,6 +9,7 @@
 #include "engine/engine_private.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Room for framing beside the body bytes that the caller has room for. */
@@ -436,6 +437,15 @@ gl_request_wait_read(struct gl_request *req, struct gl_waiter *waiter)
 }
 
 /* --- state and end ---------------------------------------------------- */
+
+void
+gl_request_drop_head(struct gl_request *req)
+{
+    free(req->kept);
+    req->kept = NULL;
+    req->bytes = NULL;
+    req->head = NULL;
+}
 
 int
 gl_request_upgrade(struct gl_request *req)

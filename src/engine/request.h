@@ -33,11 +33,10 @@ struct gl_waiter {
 
 struct gl_request {
     struct gl_conn *conn; /* borrowed; outlives the request */
-    struct gl_list link;  /* in the queue, while it waits for a slot */
+    struct gl_list link;  /* in a list of those that are to start */
     const char *bytes;    /* of the head; see ops->start */
     const struct gl_head *head;
-    char *kept_bytes; /* owned copies, while queued */
-    struct gl_head *kept_head;
+    struct gl_head *kept; /* owned copy of both, or NULL; see drop_head */
     struct gl_waiter *reader; /* borrowed; who waits for the body */
     struct gl_waiter *writer; /* borrowed; who waits to write */
     void *user;               /* the owner's */
@@ -59,6 +58,9 @@ struct gl_request {
     uint8_t minor;   /* HTTP/1.minor */
 };
 
+/* The head has been read: `bytes` and `head` go.  Their copy, which a request
+ * has that could not start at once, would otherwise stay until its end. */
+void gl_request_drop_head(struct gl_request *req);
 /* Moves up to n > 0 bytes of the body to dst.  Returns the bytes moved; 0 at
  * the end of the body; -EAGAIN; -ECONNRESET (the peer left early); -EBADMSG
  * (malformed: 400); -EMSGSIZE (over body_max_bytes: 413).  After an upgrade:

@@ -84,12 +84,13 @@ slot_at(PyObject *object, Py_ssize_t offset)
 }
 
 bool
-gl_bridge_is_private(PyObject *g)
+gl_bridge_is_private(PyObject *g, Py_ssize_t references)
 {
     PyTypeObject *base = &PyGreenlet_Type;
     PyObject *dict = slot_at(g, base->tp_dictoffset);
 
-    return Py_REFCNT(g) == 1 && slot_at(g, base->tp_weaklistoffset) == NULL &&
+    return Py_REFCNT(g) == references &&
+           slot_at(g, base->tp_weaklistoffset) == NULL &&
            (dict == NULL || PyDict_GET_SIZE(dict) == 0);
 }
 

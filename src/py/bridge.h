@@ -28,9 +28,9 @@ PyObject *gl_bridge_switch(PyObject *g, PyObject *args, PyObject *kwargs);
 /* Raises the exception in `g`; returns like gl_bridge_switch. */
 PyObject *gl_bridge_throw(PyObject *g, PyObject *type, PyObject *value,
                           PyObject *traceback);
-/* Nobody but the one reference of the caller can reach `g`: no other strong
- * reference, no weak one, no instance attributes. */
-bool gl_bridge_is_private(PyObject *g);
+/* Nobody but those who have `references` to `g` can reach it: there is no
+ * other strong reference, no weak one, no instance attribute. */
+bool gl_bridge_is_private(PyObject *g, Py_ssize_t references);
 /* Has the memory of `g` fetched, for a switch soon. */
 void gl_bridge_prefetch(PyObject *g);
 

@@ -294,6 +294,7 @@ make_engine(GlEngine *self, PyObject *loop, const struct gl_options *options)
         return -1;
     }
     self->cancel_on_disconnect = options->cancel_on_disconnect != 0;
+    self->pool.takes_requests = true;
     self->pool.serve = gl_gateway_serve;
     self->pool.prefetch = gl_gateway_prefetch;
     self->pool.free_exchange = gl_gateway_free_kit;

@@ -586,6 +586,7 @@ gl_gateway_serve(struct gl_core *core)
     }
     begin(kit->x, core);
     env = gl_environ_new(kit->x, entrance->environ, kit);
+    gl_request_drop_head(core->request);
     if (env != NULL) {
         kit->x->environ = env;
         exchange(kit->x, engine, env, kit);

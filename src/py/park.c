@@ -29,6 +29,16 @@ hand_over(PyObject *g, PyObject *args, PyObject *kwargs, struct gl_exc *exc)
     return result;
 }
 
+void
+gl_core_view(struct gl_core *core)
+{
+    struct gl_hub *hub = core->pool->hub;
+
+    if (gl_bracket_view(hub, core->visible > 0 ? hub->loop : Py_None) < 0) {
+        gl_unraisable(hub->loop); /* worse than this view: no resumption */
+    }
+}
+
 /* One switch into the core's family and back, in the bracket. */
 static PyObject *
 enter_once(struct gl_core *core, PyObject *g, PyObject *args,
@@ -38,9 +48,7 @@ enter_once(struct gl_core *core, PyObject *g, PyObject *args,
     struct gl_exc raised = {0};
     PyObject *result;
 
-    if (gl_bracket_view(hub, core->visible > 0 ? hub->loop : Py_None) < 0) {
-        gl_unraisable(hub->loop); /* worse than this view: no resumption */
-    }
+    gl_core_view(core);
     hub->current = core;
     core->switches++;
     Py_INCREF(g); /* a greenlet may drop its last other reference */

@@ -49,6 +49,8 @@ int gl_wait_start_timer(struct gl_wait *w, uint64_t delay_ns);
  * in this turn.  0 or -1. */
 int gl_park_yield(struct gl_state *st);
 
+/* Shows the running loop, or hides it, as the core is to see it. */
+void gl_core_view(struct gl_core *core);
 /* Gives control to `g`, a greenlet of core's family, and does what cores ask
  * of the hub until it is back for good.  exc: throws instead; emptied.
  * Returns what came back.  In the hub, outside of any task. */

@@ -56,7 +56,7 @@ poll_once(struct gl_poller *p)
 {
     int n = gl_poller_wait(p, 0);
 
-    gl_poller_dispatch(p, n);
+    gl_poller_dispatch(p, 0, n);
     return n;
 }
 
