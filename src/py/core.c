@@ -186,20 +186,18 @@ static bool
 take_next(struct gl_core *core)
 {
     struct gl_pool *pool = core->pool;
-    struct gl_request *req = NULL;
-    PyObject *context = NULL;
+    struct gl_request *req =
+        may_go_on(core) ? gl_engine_next_request(pool->engine) : NULL;
+    PyObject *context;
 
-    if (may_go_on(core)) {
-        gl_core_end_waits(core);
-        context = PyContext_Copy(pool->context);
-        if (context == NULL) {
-            PyErr_Clear(); /* who rests needs no memory */
-        } else {
-            req = gl_engine_next_request(pool->engine);
-        }
-    }
     if (req == NULL) {
-        Py_XDECREF(context);
+        return false;
+    }
+    gl_core_end_waits(core);
+    context = PyContext_Copy(pool->context);
+    if (context == NULL) {
+        pool->report(pool, "a request could not be started");
+        gl_request_finish(req, false);
         return false;
     }
     Py_SETREF(core->context, context);

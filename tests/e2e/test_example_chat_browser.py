@@ -11,6 +11,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 from services import chromium, redis_server
 
+pytestmark = pytest.mark.once
+
 SECONDS = 20.0
 
 

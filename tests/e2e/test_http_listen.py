@@ -118,6 +118,7 @@ def few_descriptors(s: Server, more: int) -> Iterator[None]:
     resource.prlimit(s.pid, resource.RLIMIT_NOFILE, before)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_out_of_descriptors(loop: str) -> None:
     """Accepting pauses, without spinning, and goes on by itself."""

@@ -13,6 +13,8 @@ import trustme
 from harness import Server, server
 from wire import Wire, cpu_while, open_wire, request, wait_until
 
+pytestmark = pytest.mark.once
+
 # Holds its core until the body has come.
 APP = """
     def application(environ, start_response):

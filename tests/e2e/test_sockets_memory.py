@@ -24,6 +24,8 @@ from frames import frame, upgrade_request
 from harness import Server, server
 from wire import cpu_seconds, open_wire, request, resident_bytes
 
+pytestmark = pytest.mark.once
+
 CLIENTS = 200
 KIB = 1024
 SLACK = 3 * 1024 * KIB  # of the allocators, for all clients together

@@ -24,6 +24,8 @@ from wire import (
     wait_until,
 )
 
+pytestmark = pytest.mark.once
+
 APP = """
     def application(environ, start_response):
         path = environ["PATH_INFO"]

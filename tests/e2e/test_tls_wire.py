@@ -438,6 +438,7 @@ def test_new_keys(port: int, authority: Authority) -> None:
     assert "/keys" in said, said
 
 
+@pytest.mark.once
 def test_a_flood_of_new_keys(
     s: Server, port: int, authority: Authority
 ) -> None:
