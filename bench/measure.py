@@ -189,7 +189,7 @@ def load(
         used,
         requests=requests,
         per_second=float(first_group(r"Requests/sec:\s*([\d.]+)", report)),
-        p99_ms=milliseconds(first_group(r"99%\s+(\S+)", report)),
+        p99_ms=milliseconds(first_group(r"(?m)^ +99%\s+(\S+)", report)),
         foreign=foreign,
         errors=errors,
     )
