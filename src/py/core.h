@@ -83,10 +83,10 @@ struct gl_pool {
     struct gl_list idle;
     struct gl_list spare_waits; /* owned by park.c: struct gl_wait */
     uint32_t spare_wait_count;
-    uint64_t retired; /* greenlets that could not be reused */
+    uint64_t retired;    /* greenlets that could not be reused */
     bool takes_requests; /* not jobs */
     bool visible;        /* --running-loop visible */
-    bool no_parking;  /* the graceful time is over */
+    bool no_parking;     /* the graceful time is over */
     /* Runs one request (or job) on `core`, in its greenlet; must finish it.
      * Keeps no exception set. */
     void (*serve)(struct gl_core *core);

@@ -14,6 +14,15 @@ static uint32_t running; /* when the first one started */
 static bool take;        /* the owner goes on with the next by itself */
 static int child_status;
 
+static void
+begin_test(struct rig *rig, const char *what, void (*on_start)(struct rig *))
+{
+    check_case(what);
+    rig_init(rig);
+    rig->on_start = on_start;
+    rig_open(rig);
+}
+
 /* Asks for /a, /b, ... with one peer each, and makes one turn. */
 static void
 ask_at_once(struct rig *rig, int count)
@@ -65,10 +74,7 @@ test_all_heads_first(void)
 {
     struct rig rig;
 
-    check_case("all heads of a group are read first");
-    rig_init(&rig);
-    rig.on_start = note_running;
-    rig_open(&rig);
+    begin_test(&rig, "all heads of a group are read first", note_running);
     ask_at_once(&rig, 5);
     CHECK(running == 5);
     CHECK(strcmp(rig.order, "abcde") == 0);
@@ -81,10 +87,7 @@ test_groups(void)
 {
     struct rig rig;
 
-    check_case("groups");
-    rig_init(&rig);
-    rig.on_start = note_running;
-    rig_open(&rig);
+    begin_test(&rig, "groups", note_running);
     ask_at_once(&rig, PEERS);
     CHECK(running > 1 && running < PEERS);
     CHECK(rig.started == PEERS && rig.answered == PEERS);
@@ -115,9 +118,7 @@ test_a_lone_one(void)
 {
     struct rig rig;
 
-    check_case("a lone request");
-    rig_init(&rig);
-    rig_open(&rig);
+    begin_test(&rig, "a lone request", NULL);
     ask_at_once(&rig, 1);
     CHECK(rig.answered == 1);
     end_test(&rig, 1);
@@ -153,9 +154,7 @@ test_the_rest_of_a_pipeline(void)
     struct rig rig;
     const char *two = GET("/x") GET("/y");
 
-    check_case("two requests of one, with another's");
-    rig_init(&rig);
-    rig_open(&rig);
+    begin_test(&rig, "two requests of one, with another's", NULL);
     CHECK(rig_connect(&rig, &peers[0]));
     CHECK(rig_connect(&rig, &peers[1]));
     peer_send(&peers[0], two, strlen(two));
@@ -189,10 +188,7 @@ test_an_owner_takes_the_next(void)
 {
     struct rig rig;
 
-    check_case("the owner takes the next one itself");
-    rig_init(&rig);
-    rig.on_start = take_the_next;
-    rig_open(&rig);
+    begin_test(&rig, "the owner takes the next one itself", take_the_next);
     take = true;
     ask_at_once(&rig, 4);
     take = false;
@@ -222,10 +218,7 @@ test_a_dropped_head(void)
 {
     struct rig rig;
 
-    check_case("a head is dropped");
-    rig_init(&rig);
-    rig.on_start = drop_head;
-    rig_open(&rig);
+    begin_test(&rig, "a head is dropped", drop_head);
     ask_at_once(&rig, 2);
     CHECK(rig.answered == 1);
     CHECK(gl_engine_stats(rig.engine).running == 0);
@@ -252,10 +245,7 @@ test_a_child_takes_none(void)
 {
     struct rig rig;
 
-    check_case("fork among them");
-    rig_init(&rig);
-    rig.on_start = fork_first;
-    rig_open(&rig);
+    begin_test(&rig, "fork among them", fork_first);
     ask_at_once(&rig, 3);
     CHECK(WIFEXITED(child_status) && WEXITSTATUS(child_status) == 42);
     check_answers(3);

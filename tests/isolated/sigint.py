@@ -207,7 +207,7 @@ def stop(plan: Plan, running: Server) -> float:
     return time.monotonic() - began
 
 
-def ends(process: "subprocess.Popen[bytes]") -> bool:
+def ends(process: subprocess.Popen[bytes]) -> bool:
     """Waits for more than the time that the end may take."""
     try:
         process.wait(2 * (GRACEFUL_SECONDS + MARGIN_SECONDS))
