@@ -46,7 +46,7 @@ TESTS = ROOT / "tests"
 # The folder of the longest tests comes first, so that they are not waited
 # for at the end.
 SUITE = (TESTS / "isolated", TESTS / "e2e", TESTS / "unit")
-SUITE += tuple(TESTS.glob("test_*.py"))
+SUITE += tuple(sorted(TESTS.glob("test_*.py")))
 # Most tests wait for something: more workers than processors pay off.
 WORKERS = "3"
 

@@ -6,6 +6,7 @@ import gzip
 import os
 import pathlib
 import re
+import resource
 import shutil
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from harness import PROGRAM, SANITIZED, Server, run, server
+from harness import Server, run, server
 from wire import Wire, descriptors_at_rest, open_wire, request, wait_until
 
 APP = """
@@ -451,17 +452,10 @@ def test_ten_thousand_requests_leave_nothing_open(s: Server) -> None:
     assert descriptors_at_rest(s) == before
 
 
-@pytest.mark.skipif(
-    SANITIZED, reason="not under sanitizers: a shell starts the server"
-)
 def test_without_descriptors(top: pathlib.Path) -> None:
     """503 for what may be a file, told once; the application goes on."""
-    program = top / "limited"
-    program.write_text(
-        "#!/bin/sh\nulimit -n 40\nexec " + str(PROGRAM) + ' "$@"\n'
-    )
-    program.chmod(0o755)
-    with server(APP, *options(top), program=program) as s:
+    with server(APP, *options(top)) as s:
+        resource.prlimit(s.pid, resource.RLIMIT_NOFILE, (40, 40))
         wires = []
         try:
             while len(wires) < 100:
