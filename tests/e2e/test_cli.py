@@ -139,8 +139,8 @@ def test_a_signal_ends_any_wait(loop: str) -> None:
 def stopped_while_loading(
     folder: pathlib.Path, number: int, loading: str
 ) -> Server:
-    source = f"import time\nprint('loading')\n{loading}"
-    (folder / "app.py").write_text(source + "def application(e, s): pass\n")
+    source = f"import time\n{loading}\ndef application(e, s): pass\n"
+    (folder / "app.py").write_text(source)
     s = start(
         *("--http-socket=127.0.0.1:0", "--wsgi-file=app.py"),
         directory=folder,
@@ -159,7 +159,8 @@ def test_stopped_while_the_application_loads(
     tmp_path: pathlib.Path, number: int
 ) -> None:
     begin = time.monotonic()
-    s = stopped_while_loading(tmp_path, number, "time.sleep(60)\n")
+    wait = "print('loading')\ntime.sleep(60)"
+    s = stopped_while_loading(tmp_path, number, wait)
     assert time.monotonic() - begin < 10
     assert "Traceback" not in s.log, s.log
 
@@ -168,6 +169,7 @@ def test_a_stop_that_an_import_swallowed(tmp_path: pathlib.Path) -> None:
     """As the import system itself does in its weak references' callbacks."""
     swallow = """
 try:
+    print("loading")
     time.sleep(60)
 except BaseException:
     print("swallowed")
