@@ -15,7 +15,7 @@ APP = """
     import asyncio, contextvars, json, time, weakref
     import greenlet, greenloop
 
-    kept, weakly_kept = [], []
+    kept, weakly_kept, switched = [], [], []
     visitor = contextvars.ContextVar("visitor", default=None)
 
     def block(environ):
@@ -25,6 +25,14 @@ APP = """
 
     def address(environ):
         return id(greenlet.getcurrent())
+
+    def trace(environ):
+        switched.clear()
+        greenlet.settrace(lambda event, who: switched.append(event))
+
+    def switches(environ):
+        greenlet.settrace(None)
+        return len(switched)
 
     def keep(environ):
         kept.append(greenlet.getcurrent())
@@ -138,7 +146,9 @@ def value_of(wire: Wire) -> Any:
 
 def test_one_greenlet_serves_them(s: Server) -> None:
     """A switch to the hub and back for each would cost as much again."""
-    assert len(set(together(s, *["address"] * COUNT))) == 1
+    found = together(s, "trace", *["address"] * COUNT, "switches")
+    assert len(set(found[1:-1])) == 1
+    assert found[-1] < COUNT
 
 
 @pytest.mark.parametrize(
