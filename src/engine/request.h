@@ -36,7 +36,7 @@ struct gl_request {
     struct gl_list link;  /* in a list of those that are to start */
     const char *bytes;    /* of the head; see ops->start */
     const struct gl_head *head;
-    struct gl_head *kept;     /* owned copy of both, or NULL; see drop_head */
+    struct gl_head *kept;     /* owned copy of both, or NULL: not needed */
     struct gl_waiter *reader; /* borrowed; who waits for the body */
     struct gl_waiter *writer; /* borrowed; who waits to write */
     void *user;               /* the owner's */

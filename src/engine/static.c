@@ -159,6 +159,7 @@ send_answer(struct work *w, const struct gl_representation *r,
         gl_file_answer_free(a);
         return error;
     }
+    gl_request_drop_head(req); /* the client may take long */
     gl_file_answer_run(a, true);
     return 0;
 }
