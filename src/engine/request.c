@@ -419,6 +419,12 @@ gl_request_read(struct gl_request *req, void *dst, size_t n)
     return moved;
 }
 
+void
+gl_request_look_again(struct gl_request *req)
+{
+    req->conn->readable = true;
+}
+
 int
 gl_request_wait_read(struct gl_request *req, struct gl_waiter *waiter)
 {

@@ -66,6 +66,9 @@ void gl_request_drop_head(struct gl_request *req);
  * (malformed: 400); -EMSGSIZE (over body_max_bytes: 413).  After an upgrade:
  * of the peer's stream, 0 at its orderly end, -EAGAIN, or -ECONNRESET. */
 ssize_t gl_request_read(struct gl_request *req, void *dst, size_t n);
+/* Has the next read ask the socket, whatever the engine has heard of it: who
+ * watches the descriptor himself may know of bytes, or of a reset, first. */
+void gl_request_look_again(struct gl_request *req);
 /* Wakes `waiter` when reading is worth trying or body_timeout_ms passed
  * without a byte.  Returns 0, or a negative errno such as -EBUSY if another
  * one waits.  After an upgrade there is no deadline, and what came already

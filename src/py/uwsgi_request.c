@@ -330,7 +330,11 @@ chunked_read_nb(PyObject *module, PyObject *args, PyObject *kwargs)
 {
     GlExchange *x = gl_uwsgi_exchange_alone(module, args, kwargs);
 
-    return x != NULL ? gl_input_arrived(x, CHUNK_BYTES, false, 0) : NULL;
+    if (x == NULL) {
+        return NULL;
+    }
+    gl_request_look_again(x->req);
+    return gl_input_arrived(x, CHUNK_BYTES, false, 0);
 }
 
 /* --- files out -------------------------------------------------------- */

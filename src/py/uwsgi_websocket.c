@@ -231,6 +231,7 @@ websocket_recv_nb(PyObject *module, PyObject *args, PyObject *kwargs)
     if (self == NULL) {
         return NULL;
     }
+    gl_request_look_again(x->req);
     taken = gl_websocket_take(self, true, &message);
     if (taken < 0) {
         return fail(x, receive_failed, 400);

@@ -23,7 +23,7 @@ from websocket_peer import (
     open_peer,
 )
 from websockets.sync.client import connect
-from wire import wait_until
+from wire import reset, wait_until
 
 APP = """
     import asyncio, greenlet, uwsgi
@@ -122,6 +122,12 @@ APP = """
                 message = uwsgi.websocket_recv_nb()
                 if message:
                     uwsgi.websocket_send(message)
+
+    def watched_to_the_end(environ):
+        try:
+            watched(environ)
+        except OSError as error:
+            say("watched:", error)
 
     def spurious(environ):
         me = greenlet.getcurrent()
@@ -269,6 +275,15 @@ def test_b15_messages_that_came_together(s: Server, path: str) -> None:
                 b"".join(peer.bytes_of(TEXT, text) for text in texts)
             )
             assert [peer.frame().payload for _ in texts] == texts
+
+
+def test_a_reset_is_told_at_the_first_call_of_a_reader(s: Server) -> None:
+    """uvloop calls a reader once for it, maybe before the engine knows."""
+    for _ in range(5):
+        with open_peer(s, "/watched_to_the_end") as peer:
+            assert peer.frame().payload == b"watching"
+            reset(peer.sock)
+    s.wait_printed("watched: unable to receive", 5)
 
 
 def test_b15_messages_that_came_with_the_handshake(s: Server) -> None:
