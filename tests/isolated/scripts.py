@@ -3,9 +3,11 @@
 
 In a process of its own, which may crash, and where the collector has only the
 script's own objects to look at: in that of pytest it takes several times as
-long.
+long.  Not in Python's developer mode either, in which asyncio writes down the
+stack of each callback; an allocator that checks (PYTHONMALLOC) stays.
 """
 
+import os
 import subprocess
 import sys
 import types
@@ -25,8 +27,10 @@ def run_script(module: types.ModuleType, *words: str) -> tuple[int, str]:
     closes them.
     """
     quiet = ["-W", "ignore::ResourceWarning"]
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONDEVMODE"}
     done = subprocess.run(
         [sys.executable, *quiet, str(module.__file__), *words],
+        env=env,
         capture_output=True,
         text=True,
         timeout=TIMEOUT_SECONDS,
