@@ -50,12 +50,72 @@ arm_timerfd(struct gl_engine *e)
     }
 }
 
-/* Fires some of the timers that are due; the turn comes back for the rest. */
+/* A burst of timers is brief if it takes no longer.  Requests that take their
+ * time between two waits make it longer. */
+#define BRIEF_NS 500000
+#define HELD_BYTES 4096 /* of an answer; larger ones have their own costs */
+
+bool
+gl_engine_hold(struct gl_engine *e, struct gl_request *req,
+               const struct iovec *iov, int count)
+{
+    struct gl_conn *conn = req->conn;
+    size_t n = 0;
+    char *dst;
+
+    if (e->hold_until_ns == 0 || !req->quiet_end || req->upgraded ||
+        gl_buf_len(&conn->out) > 0 || gl_list_linked(&conn->pending)) {
+        return false;
+    }
+    for (int i = 0; i < count; i++) {
+        n += iov[i].iov_len;
+    }
+    dst = n > 0 && n <= HELD_BYTES ? gl_buf_reserve(&conn->out, n) : NULL;
+    if (dst == NULL) {
+        return false;
+    }
+    for (int i = 0; i < count; i++) {
+        memcpy(dst, iov[i].iov_base, iov[i].iov_len);
+        dst += iov[i].iov_len;
+    }
+    gl_buf_commit(&conn->out, n);
+    gl_list_push(&e->held, &conn->pending);
+    return true;
+}
+
+/* From now on each answer leaves at once, first those that were held. */
+static void
+stop_holding(struct gl_engine *e)
+{
+    struct gl_list *link;
+
+    e->hold_until_ns = 0;
+    while ((link = gl_list_pop(&e->held)) != NULL) {
+        struct gl_conn *conn = GL_CONTAINER_OF(link, struct gl_conn, pending);
+
+        if (conn->state == GL_CONN_BUSY) { /* it has not ended yet */
+            (void)gl_conn_flush_in_time(conn);
+        } else {
+            gl_conn_continue(conn);
+        }
+    }
+}
+
+/* Fires some of the timers that are due; the turn comes back for the rest.
+ * The answers with which requests end then leave together, after it: a client
+ * on the same machine, asleep since it asked, is woken for several, where each
+ * waking costs as much as making a small answer.  But only while such bursts
+ * are brief, so that no answer waits for what others take their time for. */
 static void
 run_timers(struct gl_engine *e)
 {
-    size_t fired = gl_timers_run(e->timers, gl_clock_ms(), TIMERS_PER_RUN);
+    uint64_t began_ns = gl_clock_ns();
+    size_t fired;
 
+    e->hold_until_ns = e->brief_bursts ? began_ns + BRIEF_NS : 0;
+    fired = gl_timers_run(e->timers, gl_clock_ms(), TIMERS_PER_RUN);
+    stop_holding(e);
+    e->brief_bursts = fired > 1 && gl_clock_ns() - began_ns < BRIEF_NS;
     e->timers_left = fired == TIMERS_PER_RUN;
     if (!e->timers_left) {
         arm_timerfd(e);
@@ -73,7 +133,7 @@ timerfd_ready(struct gl_watch *watch, uint32_t events)
     /* Fails with EAGAIN when it was set anew in this batch: fine. */
     (void)!read(watch->fd, &expirations, sizeof(expirations));
     e->timer_armed_ms = GL_TIMERS_NEVER;
-    run_timers(e);
+    e->timers_left = true; /* they fire behind this group of events */
 }
 
 int
@@ -168,6 +228,7 @@ gl_engine_new(const struct gl_engine_ops *ops, void *owner,
     gl_list_init(&e->websockets);
     gl_list_init(&e->queue);
     gl_list_init(&e->gathered);
+    gl_list_init(&e->held);
     gl_list_init(&e->graveyard);
     gl_list_init(&e->fd_watches);
     gl_list_init(&e->fd_graveyard);
@@ -482,6 +543,9 @@ gl_engine_settle(struct gl_engine *e)
         return;
     }
     e->settling = true;
+    if (e->hold_until_ns > 0 && gl_clock_ns() >= e->hold_until_ns) {
+        stop_holding(e);
+    }
     while (steps < STEPS_PER_SETTLE &&
            (start_queued(e) || continue_pending(e))) {
         steps++;
@@ -558,17 +622,24 @@ start_gathered(struct gl_engine *e)
 /* Handles the events of a batch group by group.  The requests that come with
  * one group start when all of it has been handled: then the application runs
  * several times in a row, with its memory warm, and the answers leave close
- * to each other, for which a client is woken once. */
+ * to each other, for which a client is woken once.  Timers fire before: who
+ * ends a request then goes on with one of the new ones. */
 static void
 dispatch(struct gl_engine *e, int n)
 {
-    for (int from = 0, to; from < n; from = to) {
+    int from = 0, to;
+
+    do {
         to = n - from > EVENTS_PER_GROUP ? from + EVENTS_PER_GROUP : n;
-        e->gathering = to - from > 1;
+        e->gathering = to - from > 1 || e->timers_left;
         gl_poller_dispatch(&e->poller, from, to);
         e->gathering = false;
+        if (e->timers_left) {
+            run_timers(e);
+        }
         start_gathered(e);
-    }
+        from = to;
+    } while (from < n);
 }
 
 /* Waits for one batch.  Returns what gl_poller_wait does. */
@@ -618,9 +689,6 @@ gl_engine_turn(struct gl_engine *e, int timeout_ms,
         }
         if (n > 1 && began_ns == 0) {
             began_ns = gl_clock_ns();
-        }
-        if (e->timers_left) {
-            run_timers(e);
         }
         dispatch(e, n);
         if (deferred) { /* once a turn: the loop's callbacks are others too */

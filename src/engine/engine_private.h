@@ -21,6 +21,7 @@ struct gl_engine {
     struct gl_watch timer_watch; /* of the timerfd, owned */
     uint64_t timer_armed_ms;     /* what the timerfd is set to */
     bool timers_left;            /* of those that are due, some may be left */
+    bool brief_bursts;           /* the last run of timers was a brief one */
     struct gl_watch member;      /* the loop's selector, borrowed fd */
     bool member_ready;
     const struct gl_engine_ops *ops; /* borrowed */
@@ -39,8 +40,10 @@ struct gl_engine {
     struct gl_list websockets;  /* all, by gl_ws.link */
     struct gl_list queue;       /* requests that wait for a slot */
     struct gl_list gathered;    /* those that have one, and start next */
-    struct gl_list graveyard;   /* closed connections, freed in settle */
-    struct gl_list fd_watches;  /* of fd_wait.c */
+    struct gl_list held;       /* connections whose answers wait for others */
+    uint64_t hold_until_ns;    /* 0: each answer leaves at once */
+    struct gl_list graveyard;  /* closed connections, freed in settle */
+    struct gl_list fd_watches; /* of fd_wait.c */
     struct gl_list
         fd_graveyard;      /* ended ones, freed when the batch is over */
     struct gl_list spares; /* requests for reuse */
@@ -80,6 +83,10 @@ void gl_engine_log_explanation(struct gl_engine *e);
 void gl_engine_continue_later(struct gl_engine *e, struct gl_conn *conn);
 /* The same from any place: where no turn runs one is made to come. */
 void gl_engine_continue_soon(struct gl_engine *e, struct gl_conn *conn);
+/* Keeps the whole of a request's answer in conn->out until this burst of
+ * timers is over; false: it is to be sent now. */
+bool gl_engine_hold(struct gl_engine *e, struct gl_request *req,
+                    const struct iovec *iov, int count);
 /* Where no turn runs, makes one come.  At most one system call a turn. */
 void gl_engine_wake(struct gl_engine *e);
 

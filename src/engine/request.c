@@ -163,6 +163,10 @@ gl_request_send(struct gl_request *req, const struct iovec *iov, int count,
     if (error < 0) {
         return error;
     }
+    if (last && gl_engine_hold(conn->engine, req, iov, count)) {
+        req->sent_bytes += total;
+        return (ssize_t)total;
+    }
     n = conn->transport->writev(conn, iov, count);
     if (n < 0 && n != -EAGAIN) {
         conn->reset = true;

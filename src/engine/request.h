@@ -53,6 +53,8 @@ struct gl_request {
     bool keep_alive; /* the peer's wish and ours; may be cleared */
     bool upgraded;   /* the connection carries another protocol */
     bool slotless;   /* its slot was given back already */
+    bool quiet_end;  /* set by the owner: between its last send and the finish
+                      * no code of the application runs */
     bool may_chunk;  /* the peer takes an answer in chunks */
     bool cut;        /* the answer ended early, and the peer shall see it */
     uint8_t minor;   /* HTTP/1.minor */

@@ -169,14 +169,13 @@ rest(struct gl_core *core)
  * runs, and that of who entered it. */
 #define RUNNING_REFERENCES 3
 
-/* Whether the core's greenlet may go on with another request by itself: in
- * the last one it never gave control to the hub, and nobody else can reach
- * it. */
+/* Whether the core's greenlet may go on with another request by itself: the
+ * hub entered it last, and nobody else can reach it, nor waits for its next
+ * switch. */
 static bool
 may_go_on(const struct gl_core *core)
 {
-    return core->pool->takes_requests && core->switches == 1 &&
-           core->pool->hub->current == core &&
+    return core->pool->takes_requests && core->pool->hub->current == core &&
            gl_bridge_is_private(core->greenlet, RUNNING_REFERENCES);
 }
 

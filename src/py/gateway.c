@@ -218,9 +218,34 @@ send_iterable(GlExchange *x, PyObject *result)
     return gl_response_send(x, "", 0, true);
 }
 
+/* Borrowed, or NULL: the application set none. */
+static PyObject *
+after_request_hook(struct gl_state *st)
+{
+    PyObject *names = PyModule_GetDict(st->uwsgi_module); /* borrowed */
+    PyObject *hook = PyDict_GetItemWithError(names, st->s_after_req_hook);
+
+    if (hook == NULL) {
+        PyErr_Clear(); /* the key is an interned string: nothing can fail */
+    }
+    return hook != Py_None ? hook : NULL;
+}
+
+/* Whether it may have a close() of the application's. */
+static bool
+may_have_close(PyObject *result)
+{
+    return !PyList_CheckExact(result) && !PyTuple_CheckExact(result) &&
+           !PyBytes_CheckExact(result);
+}
+
 static int
 respond(GlExchange *x, PyObject *result)
 {
+    if (x->req != NULL) {
+        x->req->quiet_end =
+            !may_have_close(result) && after_request_hook(x->st) == NULL;
+    }
     if (PyList_CheckExact(result) || PyTuple_CheckExact(result)) {
         return gl_response_send_sequence(x, result);
     }
@@ -353,8 +378,7 @@ close_result(GlExchange *x, PyObject *result)
 {
     PyObject *close, *done;
 
-    if (PyList_CheckExact(result) || PyTuple_CheckExact(result) ||
-        PyBytes_CheckExact(result)) {
+    if (!may_have_close(result)) {
         return;
     }
     close = PyObject_GetAttr(result, x->st->s_close);
@@ -522,12 +546,9 @@ finish(GlExchange *x, struct gl_kit *kit)
 static void
 call_after_request(GlExchange *x)
 {
-    PyObject *names = PyModule_GetDict(x->st->uwsgi_module); /* borrowed */
-    PyObject *hook = PyDict_GetItemWithError(names, x->st->s_after_req_hook);
-    PyObject *done;
+    PyObject *hook = after_request_hook(x->st), *done;
 
-    if (hook == NULL || hook == Py_None) {
-        PyErr_Clear(); /* the key is an interned string: nothing can fail */
+    if (hook == NULL) {
         return;
     }
     Py_INCREF(hook);

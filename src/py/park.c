@@ -280,6 +280,7 @@ gl_wait_free(struct gl_wait *w)
     gl_engine_timer_stop(w->core->pool->engine, &w->timer);
     gl_list_remove(&w->turn.link);
     gl_list_remove(&w->link);
+    Py_CLEAR(w->greenlet); /* who woke it holds w, but is to hold no more */
     wait_release(w);
 }
 

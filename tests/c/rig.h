@@ -40,6 +40,7 @@ struct rig {
     bool skip_body; /* leaves the body unread */
     bool part_body; /* reads one byte of it */
     bool close;     /* ends the connection after the answer */
+    bool quiet;     /* says that no code follows the answer */
     size_t answer_bytes;
     int send_buffer_bytes;  /* of the server's sockets; 0: the default */
     struct gl_list held;    /* exchanges that wait for rig_release */
@@ -224,6 +225,7 @@ rig_start(void *owner, struct gl_request *req)
     x->waiter.wake = rig_wake;
     x->rig = rig;
     x->req = req;
+    req->quiet_end = rig->quiet;
     rig_advance(x);
 }
 

@@ -23,6 +23,11 @@ APP = """
         print("blocking", environ["QUERY_STRING"], flush=True)
         time.sleep(0.15)
 
+    def waiting(environ):
+        print("waiting", environ["QUERY_STRING"], flush=True)
+        greenloop.sleep(0.1)  # over before the others have arrived
+        return globals()[environ["QUERY_STRING"]](environ)
+
     def address(environ):
         return id(greenlet.getcurrent())
 
@@ -139,6 +144,16 @@ def together(s: Server, *names: str) -> list[Any]:
     return found
 
 
+def behind(s: Server, first: str, *names: str) -> list[Any]:
+    """The same, while one that waited has come back and does the first."""
+    with open_wire(s) as wire:
+        number = s.out.count("waiting")
+        wire.send(request("GET", f"/waiting?{first}"))
+        s.wait_printed("waiting", number + 1)
+        found = together(s, *names)
+        return [value_of(wire), *found]
+
+
 def value_of(wire: Wire) -> Any:
     reply = wire.reply()
     return json.loads(reply.body) if reply.status == 200 else reply.status
@@ -151,16 +166,39 @@ def test_one_greenlet_serves_them(s: Server) -> None:
     assert found[-1] < COUNT
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "keep",
-        "keep_child",
-        "keep_started_child",
-        "keep_handle",
-        "wait_in_child",
-    ],
-)
+def test_one_that_waited_goes_on_with_them(s: Server) -> None:
+    """Its memory is warm, and the way to the hub and back is spared."""
+    assert behind(s, "trace", "address", "switches")[-1] == 0
+    assert len(set(behind(s, "address", *["address"] * COUNT))) == 1
+
+
+REACHABLE = [
+    "keep",
+    "keep_child",
+    "keep_started_child",
+    "keep_handle",
+    "wait_in_child",
+]
+
+
+@pytest.mark.parametrize("name", REACHABLE)
+def test_one_that_waited_and_can_be_reached_does_not(
+    s: Server, name: str
+) -> None:
+    kept, *others = behind(s, name, *["address"] * COUNT)
+    assert kept not in others
+    assert len(set(others)) == 1
+    time.sleep(0.15)  # for the handles
+
+
+def test_nothing_of_one_that_waited_is_seen(s: Server) -> None:
+    assert behind(s, "context", "context?1", "context?2") == [None] * 3
+    assert behind(s, "visible", "visible", "visible") == ["hidden"] * 3
+    assert behind(s, "keep_weakly", "keep_weakly") == [False] * 2
+    assert behind(s, "keep_attribute", "keep_attribute") == [None] * 2
+
+
+@pytest.mark.parametrize("name", REACHABLE)
 def test_one_that_somebody_can_reach_serves_no_more(
     s: Server, name: str
 ) -> None:
