@@ -20,6 +20,9 @@ USE_TOOLS = $(CHOOSE); \
 PROVE = $(CHOOSE); \
 	exec "$$python" tools/run_tests.py $@ --tools $(TOOLS) "$$python"
 MESON = PATH="$$PWD/$(TOOLS)/bin:$$PATH" meson
+# A folder that was set up before is brought up to date: its Meson may have
+# been another one.
+AGAIN = $$([ ! -f $(1)/build.ninja ] || echo --reconfigure)
 
 .PHONY: help run test check asan asan-quick soak ws-soak sigint fuzz-server \
 	slow-peers differential fuzz fuzz-all fuzz-build asyncio bench \
@@ -112,7 +115,7 @@ fuzz-build:
 	    echo 'Fuzzing needs clang with libFuzzer: install it, on Debian' \
 	        'with `apt-get install clang`.' >&2; exit 1; }
 	@$(USE_TOOLS); \
-	[ -f build/fuzz/build.ninja ] || CC=clang $(MESON) setup build/fuzz \
+	CC=clang $(MESON) setup build/fuzz $(call AGAIN,build/fuzz) \
 	    --buildtype=debugoptimized -Dextension=false -Dfuzzers=true \
 	    -Db_ndebug=false -Db_lundef=false -Db_sanitize=address,undefined \
 	    -Dc_args=-fsanitize=fuzzer-no-link || exit 1; \
@@ -131,7 +134,7 @@ fuzz-all: fuzz-build
 # The C-only servers, as fast as they get: floors of the benchmark.
 c-release:
 	@$(USE_TOOLS); \
-	[ -f build/c-release/build.ninja ] || $(MESON) setup build/c-release \
+	$(MESON) setup build/c-release $(call AGAIN,build/c-release) \
 	    --buildtype=release -Doptimization=2 -Dextension=false \
 	    -Dprograms=true || exit 1; \
 	$(MESON) compile -C build/c-release hello_server ws_echo_server

@@ -55,6 +55,7 @@ advance(struct gl_fixed_answer *answer, struct gl_request *req)
     }
     if (n >= 0) {
         iov.iov_len = write_answer(answer, req, bytes);
+        req->quiet_end = true;
         n = gl_request_send(req, &iov, 1, true);
         if (n >= 0 && (size_t)n < iov.iov_len) {
             n = -ENOMEM; /* nothing keeps the rest */
