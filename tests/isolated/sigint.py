@@ -48,10 +48,19 @@ PARKED = [
     for how in ("sleep", "wait", "switch", "finally")
 ]
 # Python's own ways to end at a signal that nothing of ours can catch yet: by
-# the signal, or with 1 where it interrupts the start of the interpreter.
+# the signal, or with 1 where it interrupts the start of the interpreter, or of
+# its module ssl.
 BY_SIGNAL = (-signal.SIGINT, 128 + signal.SIGINT)
-PYTHON_STARTS = re.compile(r"Fatal Python error|import the site module")
-SWALLOWED = "Failed checking if argv[0] is an import path entry"
+PYTHON_STARTS = re.compile(
+    r"Fatal Python error|import the site module"
+    r"|PyCapsule_Import could not import"
+)
+# Where Python swallows a signal, and says so: while it starts, and in what
+# importlib calls back, until the program has its own handler.
+SWALLOWED = re.compile(
+    r"Failed checking if argv\[0\] is an import path entry"
+    r"|Exception ignored in: <function _get_module_lock"
+)
 OUR_FRAME = re.compile(r'greenloop/cli\.py", line \d+, in (?!<module>)')
 CRASH = re.compile(r"Traceback|Sanitizer|runtime error:|Exception ignored")
 
@@ -97,7 +106,7 @@ class Outcome:
         if self.status != 0:
             return f"status {self.status}"
         crash = CRASH.search(self.log)
-        if crash and SWALLOWED not in self.log:
+        if crash and not SWALLOWED.search(self.log):
             return f"logged {crash[0]}"
         return ""
 
@@ -200,7 +209,7 @@ def stop(plan: Plan, running: Server) -> float:
         time.sleep(plan.delay / 4)
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-    if not ends(process) and SWALLOWED in running.err:
+    if not ends(process) and SWALLOWED.search(running.err):
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
         ends(process)

@@ -24,5 +24,8 @@ def test_a_bad_stop_is_noticed() -> None:
     assert Outcome(late, 0, 9.0, ready).failure == "took 9.00 s"
     assert "Traceback" in Outcome(late, 0, 0.5, ready + "Traceback").failure
     assert Outcome(early, killed, 0.1, "").failure == ""
+    lost = "Exception ignored in: <function _get_module_lock.<locals>.cb at 0>"
+    assert Outcome(early, 0, 0.5, lost + ready).failure == ""
+    assert Outcome(early, 0, 9.0, lost + ready).failure == "took 9.00 s"
     frame = '  File "x/greenloop/cli.py", line 9, in main\n'
     assert Outcome(early, killed, 0.1, frame).failure == "status -2"
