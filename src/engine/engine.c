@@ -53,35 +53,6 @@ arm_timerfd(struct gl_engine *e)
 /* A burst of timers is brief if it takes no longer.  Requests that take their
  * time between two waits make it longer. */
 #define BRIEF_NS 500000
-#define HELD_BYTES 4096 /* of an answer; larger ones have their own costs */
-
-bool
-gl_engine_hold(struct gl_engine *e, struct gl_request *req,
-               const struct iovec *iov, int count)
-{
-    struct gl_conn *conn = req->conn;
-    size_t n = 0;
-    char *dst;
-
-    if (e->hold_until_ns == 0 || !req->quiet_end || req->upgraded ||
-        gl_buf_len(&conn->out) > 0 || gl_list_linked(&conn->pending)) {
-        return false;
-    }
-    for (int i = 0; i < count; i++) {
-        n += iov[i].iov_len;
-    }
-    dst = n > 0 && n <= HELD_BYTES ? gl_buf_reserve(&conn->out, n) : NULL;
-    if (dst == NULL) {
-        return false;
-    }
-    for (int i = 0; i < count; i++) {
-        memcpy(dst, iov[i].iov_base, iov[i].iov_len);
-        dst += iov[i].iov_len;
-    }
-    gl_buf_commit(&conn->out, n);
-    gl_list_push(&e->held, &conn->pending);
-    return true;
-}
 
 /* From now on each answer leaves at once, first those that were held. */
 static void

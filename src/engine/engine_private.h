@@ -83,10 +83,6 @@ void gl_engine_log_explanation(struct gl_engine *e);
 void gl_engine_continue_later(struct gl_engine *e, struct gl_conn *conn);
 /* The same from any place: where no turn runs one is made to come. */
 void gl_engine_continue_soon(struct gl_engine *e, struct gl_conn *conn);
-/* Keeps the whole of a request's answer in conn->out until this burst of
- * timers is over; false: it is to be sent now. */
-bool gl_engine_hold(struct gl_engine *e, struct gl_request *req,
-                    const struct iovec *iov, int count);
 /* Where no turn runs, makes one come.  At most one system call a turn. */
 void gl_engine_wake(struct gl_engine *e);
 

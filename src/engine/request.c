@@ -151,6 +151,26 @@ may_send(struct gl_conn *conn)
                                    : gl_conn_flush(conn);
 }
 
+#define HELD_BYTES 4096 /* of an answer; larger ones have their own costs */
+
+/* Keeps the whole answer in conn->out until the engine stops holding; false:
+ * it is to be sent now. */
+static bool
+hold(struct gl_request *req, const struct iovec *iov, int count, size_t total)
+{
+    struct gl_conn *conn = req->conn;
+    struct gl_engine *e = conn->engine;
+
+    if (e->hold_until_ns == 0 || !req->quiet_end || req->upgraded ||
+        total == 0 || total > HELD_BYTES || gl_buf_len(&conn->out) > 0 ||
+        gl_list_linked(&conn->pending) ||
+        keep_rest(conn, iov, count, total, 0) < 0) {
+        return false;
+    }
+    gl_list_push(&e->held, &conn->pending);
+    return true;
+}
+
 ssize_t
 gl_request_send(struct gl_request *req, const struct iovec *iov, int count,
                 bool last)
@@ -163,7 +183,7 @@ gl_request_send(struct gl_request *req, const struct iovec *iov, int count,
     if (error < 0) {
         return error;
     }
-    if (last && gl_engine_hold(conn->engine, req, iov, count)) {
+    if (last && hold(req, iov, count, total)) {
         req->sent_bytes += total;
         return (ssize_t)total;
     }
