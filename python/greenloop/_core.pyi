@@ -423,6 +423,19 @@ class Engine:
         events).
         """
 
+    def mount_uv(self, uv_loop: object, path: str, /) -> bool:
+        """Run in each pass of a uvloop, and wait in place of its libuv.
+
+          uv_loop  the capsule of libuv_get_loop_t_ptr()
+          path     of the loaded library that has libuv's functions
+        Returns whether they are there; if not, nothing was done.
+        unmount_uv() is due before the loop is closed.  Raises OSError and
+        MemoryError.
+        """
+
+    def unmount_uv(self) -> None:
+        """Undo mount_uv().  The engine is of no use on that loop any more."""
+
     def drain(self) -> None:
         """Stop accepting, close idle connections, end the others with their
         current request.  on_drained is called when the last one has gone.

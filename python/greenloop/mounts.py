@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""The two ways in which the C engine and an asyncio loop run each other.
+"""The ways in which the C engine and an asyncio loop run each other.
 
 On a loop of somebody else's the engine's descriptor is one of the loop's
 readers.  On a loop that the server makes itself, the engine takes the place
-of the selector's select(), and waits on there while the loop has nothing to
-do: plain requests need no turn of the loop.
+of what the loop waits with, the selector's select() or libuv's epoll set,
+and waits on there while the loop has nothing to do: plain requests need no
+turn of the loop.
 """
 
 from __future__ import annotations
@@ -17,21 +18,30 @@ import sys
 import warnings
 import weakref
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 from greenloop import _core
 
 __all__ = ["mount", "new_loop", "unmount"]
 
 
+@runtime_checkable
+class _OwnLoop(Protocol):
+    """A loop that the server made."""
+
+    def attach_engine(self, engine: _core.Engine) -> bool:
+        """Has `engine` wait for the loop, if it can: one at most."""
+
+    def detach_engine(self, engine: _core.Engine) -> bool:
+        """Undoes it, if `engine` was attached."""
+
+
 class _EngineSelector(selectors.EpollSelector):
     """A selector whose select() can become the engine's turn."""
-
-    engine: _core.Engine | None = None
 
     def attach(self, engine: _core.Engine) -> None:
         """Lets `engine` wait for this selector's descriptors as well."""
         engine.mount_select(self.fileno(), super().select)
-        self.engine = engine
         # An attribute of the instance: the loop calls C without a Python
         # frame between.
         self.__dict__["select"] = engine.select
@@ -39,15 +49,29 @@ class _EngineSelector(selectors.EpollSelector):
     def detach(self) -> None:
         """Makes it an ordinary selector again."""
         self.__dict__.pop("select", None)
-        self.engine = None
 
 
 class _EngineLoop(asyncio.SelectorEventLoop):
     """The server's own loop: the engine may wait in place of its selector."""
 
     def __init__(self) -> None:
-        self.selector = _EngineSelector()
-        super().__init__(self.selector)
+        self._engine_selector = _EngineSelector()
+        self._engine: _core.Engine | None = None
+        super().__init__(self._engine_selector)
+
+    def attach_engine(self, engine: _core.Engine) -> bool:
+        if self._engine is not None:
+            return False
+        self._engine_selector.attach(engine)
+        self._engine = engine
+        return True
+
+    def detach_engine(self, engine: _core.Engine) -> bool:
+        if self._engine is not engine:
+            return False
+        self._engine_selector.detach()
+        self._engine = None
+        return True
 
 
 def new_loop(kind: str) -> asyncio.AbstractEventLoop:
@@ -59,10 +83,12 @@ def new_loop(kind: str) -> asyncio.AbstractEventLoop:
     loop: asyncio.AbstractEventLoop | None = None
     if kind in ("auto", "uvloop"):
         try:
-            loop = importlib.import_module("uvloop").new_event_loop()
+            importlib.import_module("uvloop")
         except ImportError:
             if kind == "uvloop":
                 raise
+        else:
+            loop = importlib.import_module("greenloop.uv_loop").EngineLoop()
     if loop is None:
         loop = _EngineLoop()
     asyncio.set_event_loop(loop)
@@ -85,9 +111,7 @@ _currents = weakref.WeakKeyDictionary()
 
 def mount(loop: asyncio.AbstractEventLoop, engine: _core.Engine) -> None:
     """Has `loop` run `engine`, and makes it the thread's current loop."""
-    if isinstance(loop, _EngineLoop) and loop.selector.engine is None:
-        loop.selector.attach(engine)
-    else:
+    if not (isinstance(loop, _OwnLoop) and loop.attach_engine(engine)):
         loop.add_reader(engine.fileno(), engine.turn)
     before = _current_loop()
     current = _currents.get(loop)
@@ -101,9 +125,8 @@ def mount(loop: asyncio.AbstractEventLoop, engine: _core.Engine) -> None:
 
 def unmount(loop: asyncio.AbstractEventLoop, engine: _core.Engine) -> None:
     """Undoes mount(), before the engine is closed."""
-    if isinstance(loop, _EngineLoop) and loop.selector.engine is engine:
-        loop.selector.detach()
-    elif not loop.is_closed():
+    detached = isinstance(loop, _OwnLoop) and loop.detach_engine(engine)
+    if not detached and not loop.is_closed():
         loop.remove_reader(engine.fileno())
     current = _currents[loop]
     current.engines -= 1

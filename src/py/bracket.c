@@ -1,7 +1,7 @@
 /* bracket.c - what the loop must not see of a core, and a core not of it.
  *
  * The three hooks are asyncio's "extending asyncio" functions.  Of what is
- * not public in asyncio only loop_rests() in engine_type.c uses more.
+ * not public in asyncio only loop_rests() in loop_turns.c uses more.
  *
  * SPDX-License-Identifier: MIT
  */

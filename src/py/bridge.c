@@ -94,6 +94,12 @@ gl_bridge_is_private(PyObject *g, Py_ssize_t references)
            (dict == NULL || PyDict_GET_SIZE(dict) == 0);
 }
 
+bool
+gl_bridge_is_started(PyObject *g)
+{
+    return PyGreenlet_STARTED((PyGreenlet *)g) != 0;
+}
+
 void
 gl_bridge_prefetch(PyObject *g)
 {

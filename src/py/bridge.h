@@ -31,6 +31,8 @@ PyObject *gl_bridge_throw(PyObject *g, PyObject *type, PyObject *value,
 /* Nobody but those who have `references` to `g` can reach it: there is no
  * other strong reference, no weak one, no instance attribute. */
 bool gl_bridge_is_private(PyObject *g, Py_ssize_t references);
+/* Whether `g` has ever been switched to. */
+bool gl_bridge_is_started(PyObject *g);
 /* Has the memory of `g` fetched, for a switch soon. */
 void gl_bridge_prefetch(PyObject *g);
 

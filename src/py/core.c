@@ -55,6 +55,14 @@ gl_hub_running(struct gl_state *st)
     return hub;
 }
 
+#define STACK_GAP_BYTES 32768
+
+void
+gl_hub_mark_stack(struct gl_hub *hub)
+{
+    hub->cores_below = (char *)__builtin_frame_address(0) - STACK_GAP_BYTES;
+}
+
 static struct gl_hub *
 hub_join(struct gl_state *st, PyObject *loop)
 {
@@ -77,6 +85,7 @@ hub_join(struct gl_state *st, PyObject *loop)
         hub->loop = Py_NewRef(loop);
         hub->view = hub->loop; /* that loop runs, or will */
         hub->stacks = gl_stack_memory_find();
+        gl_hub_mark_stack(hub);
         gl_list_init(&hub->pools);
         gl_list_push(&st->hubs, &hub->link);
     }
@@ -382,13 +391,24 @@ take_core(struct gl_pool *pool, PyObject *context)
     return core;
 }
 
+/* Runs the core in the hub.  A greenlet's stack begins where it was first
+ * switched to. */
 static void
 run(struct gl_core *core)
 {
     struct gl_pool *pool = core->pool;
-    PyObject *back = gl_core_enter(core, core->greenlet,
-                                   pool->st->empty_tuple, NULL, NULL);
+    char *here = __builtin_frame_address(0);
+    PyObject *back;
 
+    if (here > pool->hub->cores_below &&
+        !gl_bridge_is_started(core->greenlet)) {
+        volatile char *gap =
+            __builtin_alloca((size_t)(here - pool->hub->cores_below));
+
+        gap[0] = 0; /* or the compiler leaves it out */
+    }
+    back = gl_core_enter(core, core->greenlet, pool->st->empty_tuple, NULL,
+                         NULL);
     if (back == NULL) {
         pool->report(pool, "a request raised into the event loop");
     }

@@ -32,6 +32,7 @@ struct gl_hub {
                               * thread's running loop was last set to */
     struct gl_core *current; /* whose family has control; NULL: the hub */
     bool in_turn;            /* the engine runs: see gl_bracket_view */
+    char *cores_below;       /* where the stacks of cores may begin */
     struct gl_stack_memory *stacks; /* borrowed from the process; or NULL */
     unsigned users;                 /* pools */
     struct gl_list pools; /* of them, those that are not yet done with */
@@ -102,6 +103,12 @@ struct gl_pool {
 struct gl_core_link {
     struct gl_core *core; /* NULL once it is retired */
 };
+
+/* The caller runs the engine: has the stacks of cores begin well below the
+ * caller's.  Cores share the hub's stack: while one runs, what the hub had in
+ * the same place is away.  libuv keeps what it looks for events with there
+ * (about 16 KiB), and a request that closes a descriptor writes into it. */
+void gl_hub_mark_stack(struct gl_hub *hub);
 
 /* The zeroed pool is made ready for the calling thread, greenlet and loop;
  * the caller then sets serve, report and visible.  0 or -1. */

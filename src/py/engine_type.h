@@ -36,13 +36,14 @@ typedef struct {
     size_t entrance_count;
     struct gl_access_log *access_log; /* owned; NULL: none */
     PyObject *errors;                 /* strong: wsgi.errors */
-    PyObject *report;          /* strong: report(text, exception or None) */
-    PyObject *on_interrupt;    /* strong: called for a KeyboardInterrupt */
-    PyObject *on_drained;      /* strong: see the Engine's docstring */
-    PyObject *loop_select;     /* strong: the loop's own select, or NULL */
-    PyThreadState *waiting;    /* while the GIL is released */
-    struct gl_list websockets; /* open ones: websocket.c */
-    struct gl_static *files;   /* owned; NULL: none are served */
+    PyObject *report;       /* strong: report(text, exception or None) */
+    PyObject *on_interrupt; /* strong: called for a KeyboardInterrupt */
+    PyObject *on_drained;   /* strong: see the Engine's docstring */
+    PyObject *loop_select;  /* strong: the loop's own select, or NULL */
+    struct gl_uv_mount *uv_mount;   /* owned until unmounted; or NULL */
+    PyThreadState *waiting;         /* while the GIL is released */
+    struct gl_list websockets;      /* open ones: websocket.c */
+    struct gl_static *files;        /* owned; NULL: none are served */
     struct gl_file_answers answers; /* under way, without a core */
     uint32_t websocket_count;
     uint64_t exceptions; /* of applications */
@@ -63,6 +64,8 @@ void gl_engine_report(GlEngine *self, const char *text);
 /* Begins the stop that a KeyboardInterrupt asks for; any other exception is
  * left as it is.  Keeps it set, but out of the handler's sight. */
 void gl_engine_heed_interrupt(GlEngine *self);
+/* 0, or -1 with RuntimeError: it is closed. */
+int gl_engine_check_open(GlEngine *self);
 /* Calls on_drained. */
 void gl_engine_tell_drained(GlEngine *self);
 /* The methods of engine_files.c, and what it keeps. */

@@ -9,8 +9,8 @@
 
 The test runs once on each kind of loop: under asyncio.run(), under
 asyncio.Runner with a loop factory (3.11 and later), under uvloop.run(), and
-on the loop that the command line's worker makes, which has a mount of its
-own.  call() sends a real HTTP request, in which the function runs; it
+on the two loops that the command line's worker makes, which have mounts of
+their own.  call() sends a real HTTP request, in which the function runs; it
 returns what the function returned, or raises what it raised.
 """
 
@@ -38,7 +38,7 @@ __all__ = [
     "until",
 ]
 
-KINDS = ["run", "runner", "uvloop", "own"]
+KINDS = ["run", "runner", "uvloop", "own", "own-uvloop"]
 SECONDS = 20.0  # the longest that any one request may take
 
 Environ = dict[str, Any]
@@ -58,11 +58,13 @@ def run_on(kind: str, main: Callable[[], Any]) -> Any:
     if kind == "uvloop":
         uvloop = pytest.importorskip("uvloop")
         return uvloop.run(main())
-    return _run_on_own(main)
+    return _run_on_own("uvloop" if kind == "own-uvloop" else "asyncio", main)
 
 
-def _run_on_own(main: Callable[[], Any]) -> Any:
-    loop = mounts.new_loop("asyncio")
+def _run_on_own(loop_kind: str, main: Callable[[], Any]) -> Any:
+    if loop_kind == "uvloop":
+        pytest.importorskip("uvloop")
+    loop = mounts.new_loop(loop_kind)
     try:
         return loop.run_until_complete(main())
     finally:
