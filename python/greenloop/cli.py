@@ -20,8 +20,13 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from greenloop import interrupts, option_help, options
+# Nothing else of ours before a signal can be caught.
+from greenloop import interrupts
+
+if TYPE_CHECKING:
+    from greenloop.options import Settings
 
 __all__ = ["main"]
 
@@ -38,6 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(prog, arguments)
     except KeyboardInterrupt:
         return 0
+    except Exception:
+        # Python may make another exception of it, as it does of what is
+        # raised while a class is made.
+        if interrupts.came():
+            return 0
+        raise
 
 
 def _program_name(path: str) -> str:
@@ -46,6 +57,8 @@ def _program_name(path: str) -> str:
 
 
 def _run(prog: str, arguments: Sequence[str]) -> int:
+    from greenloop import option_help, options
+
     if not arguments:
         return _fail(
             prog,
@@ -76,13 +89,14 @@ def _version() -> str:
     return f"Greenloop {metadata.version('greenloop')}"
 
 
-def _serve(settings: options.Settings) -> int:
+def _serve(settings: Settings) -> int:
     from greenloop import addresses, loader, worker
 
     _flush_lines()
     try:
         return worker.run(settings)
     except (loader.LoadError, addresses.AddressError) as error:
+        interrupts.raise_missed()  # it may be what went wrong
         return _fail(
             settings.prog, str(error), getattr(error, "exit_status", 1)
         )

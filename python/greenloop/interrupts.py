@@ -12,7 +12,7 @@ from __future__ import annotations
 import signal
 from types import FrameType
 
-__all__ = ["catch", "raise_missed"]
+__all__ = ["came", "catch", "raise_missed"]
 
 _came = False
 
@@ -27,6 +27,11 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     global _came
     _came = True
     raise KeyboardInterrupt
+
+
+def came() -> bool:
+    """Whether a signal came, be it that it did not end the run."""
+    return _came
 
 
 def raise_missed() -> None:

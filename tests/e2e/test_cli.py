@@ -179,6 +179,48 @@ except BaseException:
     assert "ready" not in s.err
 
 
+# Python makes a RuntimeError of what is raised here, before 3.12.
+SLOW_CLASS = """
+import time
+class Slow:
+    def __set_name__(self, owner, name):
+        print("loading", flush=True)
+        time.sleep(60)
+class Owner:
+    slow = Slow()
+"""
+
+
+def test_a_stop_that_became_another_exception(tmp_path: pathlib.Path) -> None:
+    s = stopped_while_loading(tmp_path, signal.SIGINT, SLOW_CLASS)
+    assert "ready" not in s.err
+
+
+def test_a_stop_while_the_program_itself_loads(
+    tmp_path: pathlib.Path,
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(f"""
+import sys
+class Finder:
+    def find_spec(self, name, path, target=None):
+        if name == "greenloop.options":
+            exec({SLOW_CLASS!r}, {{}})
+sys.meta_path.insert(0, Finder())
+""")
+    s = start(
+        "--http-socket=127.0.0.1:0",
+        directory=tmp_path,
+        env={"PYTHONPATH": str(tmp_path)},
+        ready=False,
+    )
+    try:
+        s.wait_for("loading")
+        assert s.stop(signal.SIGINT) == 0
+    finally:
+        s.kill()
+    assert "Traceback" not in s.log, s.log
+
+
 @pytest.mark.parametrize("need_app", [[], ["--need-app"]])
 def test_an_application_that_does_not_import(
     tmp_path: pathlib.Path, need_app: list[str]
