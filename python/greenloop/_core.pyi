@@ -428,7 +428,8 @@ class Engine:
 
           uv_loop  the capsule of libuv_get_loop_t_ptr()
           path     of the loaded library that has libuv's functions
-        Returns whether they are there; if not, nothing was done.
+        Returns False, with nothing done, where they are not there, or where
+        it is mounted on a uvloop already; else True.
         unmount_uv() is due before the loop is closed.  Raises OSError and
         MemoryError.
         """

@@ -30,11 +30,11 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def came() -> bool:
-    """Whether a signal came, be it that it did not end the run."""
+    """Whether a signal came, also one that did not end the run."""
     return _came
 
 
 def raise_missed() -> None:
     """Raises KeyboardInterrupt if a signal came that did not end the run."""
-    if _came:
+    if came():
         raise KeyboardInterrupt

@@ -271,7 +271,8 @@ const char gl_loop_mount_uv_doc[] =
     "Run in each pass of a uvloop, and wait in place of its libuv.\n\n"
     "  uv_loop  the capsule of libuv_get_loop_t_ptr()\n"
     "  path     of the loaded library that has libuv's functions\n"
-    "Returns whether they are there; if not, nothing was done.\n"
+    "Returns False, with nothing done, where they are not there, or where it\n"
+    "is mounted on a uvloop already; else True.\n"
     "unmount_uv() is due before the loop is closed.  Raises OSError and\n"
     "MemoryError.";
 

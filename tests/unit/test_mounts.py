@@ -75,14 +75,6 @@ def own(request: pytest.FixtureRequest) -> Iterator[OwnLoop]:
     own.close()
 
 
-@pytest.fixture
-def own_uvloop() -> Iterator[OwnLoop]:
-    pytest.importorskip("uvloop")
-    own = OwnLoop("uvloop")
-    yield own
-    own.close()
-
-
 def test_plain_requests_need_no_pass_of_the_stock_loop() -> None:
     own = OwnLoop("asyncio")
     select, passes = own.loop._selector.select, []
@@ -276,14 +268,15 @@ def test_uvloop_without_its_libuv(monkeypatch: pytest.MonkeyPatch) -> None:
     own.close()
 
 
-def test_a_library_without_libuv(own_uvloop: OwnLoop) -> None:
+def test_a_library_without_libuv() -> None:
     implementation = pytest.importorskip("uvloop.loop")
-    pointer = implementation.libuv_get_loop_t_ptr(own_uvloop.loop)
-    assert not own_uvloop.engine.mount_uv(pointer, implementation.__file__)
+    own = OwnLoop("uvloop")
+    pointer = implementation.libuv_get_loop_t_ptr(own.loop)
+    assert not own.engine.mount_uv(pointer, implementation.__file__)
 
     async def main() -> None:
         async with await greenloop.start_server(
-            own_uvloop.app, "127.0.0.1:0"
+            own.app, "127.0.0.1:0"
         ) as other:
             mount = other._engine.mount_uv
             assert not mount(pointer, greenloop._core.__file__)
@@ -292,7 +285,8 @@ def test_a_library_without_libuv(own_uvloop: OwnLoop) -> None:
                 mount(None, implementation.__file__)
             other._engine.unmount_uv()
 
-    own_uvloop.loop.run_until_complete(main())
+    own.loop.run_until_complete(main())
+    own.close()
 
 
 def deep(levels: int, function: Callable[[], None]) -> None:
