@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Compares Greenloop with its peers and with floors in C; see README.md.
 
-One worker is pinned to one CPU, the load to another; the rounds go from
-server to server, so that a slow minute of the machine hits all of them.
+One worker is pinned to one CPU, the load to another; the rounds go from load
+to load and from server to server, so that a slow minute of the machine hits
+all of them.
 """
 
 from __future__ import annotations
@@ -205,13 +206,8 @@ class Bench:
             except (OSError, RuntimeError, subprocess.SubprocessError) as err:
                 self.fail(load.name, server, err)
 
-    def run_load(self, load: Load) -> None:
-        """All rounds, and one more for those that were disturbed."""
-        servers = self.able(load)
-        self.results.load[load.name] = {}
-        for number in range(self.rounds):
-            say(f"{load.title}: round {number + 1} of {self.rounds}")
-            self.round(load, servers)
+    def again(self, load: Load, servers: Sequence[Server]) -> None:
+        """One more sample of those that were disturbed."""
         noisy = [
             server
             for server in servers
@@ -220,6 +216,19 @@ class Bench:
         if noisy:
             say(f"{load.title}: once more for those that were disturbed")
             self.round(load, noisy)
+
+    def run_loads(self, loads: Sequence[Load]) -> None:
+        """All rounds.  Each of them has every load, since gates compare
+        loads with each other as they do servers."""
+        able = [(load, self.able(load)) for load in loads]
+        for load in loads:
+            self.results.load[load.name] = {}
+        for number in range(self.rounds):
+            for load, servers in able:
+                say(f"{load.title}: round {number + 1} of {self.rounds}")
+                self.round(load, servers)
+        for load, servers in able:
+            self.again(load, servers)
 
     def run_memory(self, memory: Memory) -> None:
         """One measure of each server: memory does not depend on noise."""
@@ -238,9 +247,7 @@ class Bench:
                 say(f"  {server.name}: {kib:.2f} KiB each")
 
     def run(self) -> None:
-        for load in LOADS:
-            if load.name in self.only:
-                self.run_load(load)
+        self.run_loads([load for load in LOADS if load.name in self.only])
         for memory in MEMORIES:
             if memory.name in self.only:
                 self.run_memory(memory)
