@@ -252,11 +252,12 @@ writer_woken(struct gl_waiter *waiter, int result)
 
 /* --- closing ----------------------------------------------------------- */
 
-/* What came of a message is of no use to anybody. */
+/* What came of a message is of no use to anybody.  One that was whole before
+ * we closed may still wait in the same buffer. */
 static void
 drop_unfinished(struct gl_ws *ws)
 {
-    if (ws->opcode != 0) {
+    if (ws->opcode != 0 && ws->ready_opcode == 0) {
         gl_buf_fini(&ws->message);
     }
     free(ws->pong);

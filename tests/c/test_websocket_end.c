@@ -184,6 +184,29 @@ test_we_close(void)
     ws_close_rig(&w);
 }
 
+/* The peer ends within a message that came too late: the one before it still
+ * waits, and is whole. */
+static void
+check_we_close_amid_a_message(bool closes)
+{
+    struct ws_rig w;
+
+    check_case("we close amid a message, peer closes %d", closes);
+    open_quiet(&w);
+    ws_send(&w, GL_WS_TEXT, "before", 6);
+    CHECK(gl_ws_close(w.ws, 1001, EMPTY) == 0);
+    ws_say_frame(&w, GL_WS_TEXT, "late", 4);
+    if (closes) {
+        ws_send(&w, GL_WS_CLOSE, "\x03\xe9", 2);
+    } else {
+        CHECK(shutdown(w.peer.fd, SHUT_WR) == 0);
+    }
+    RIG_UNTIL(&w.rig, gl_ws_closed(w.ws, NULL, NULL));
+    CHECK(receives(&w, "before"));
+    CHECK(receive_error(&w) == -ESHUTDOWN);
+    ws_close_rig(&w);
+}
+
 static void
 check_reason(size_t length, size_t sent)
 {
@@ -615,6 +638,8 @@ main(void)
         check_slow_reader(i & 1, i & 2);
     }
     test_we_close();
+    check_we_close_amid_a_message(false);
+    check_we_close_amid_a_message(true);
     test_we_close_without_code();
     check_reason(0, 0);
     check_reason(122, 122);
