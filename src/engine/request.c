@@ -419,8 +419,8 @@ gl_request_read(struct gl_request *req, void *dst, size_t n)
         } else if (conn->reset) {
             return -ECONNRESET;
         } else if (!conn->readable) {
-            if (req->invite) {
-                invite(req);
+            if (req->invite && req->sent_bytes == 0) {
+                invite(req); /* not amid an answer that has begun */
             }
             return conn->half_closed ? -ECONNRESET : -EAGAIN;
         } else {

@@ -20,6 +20,10 @@ APP = """
             count = len(body.read(1))
         elif path == "/nap":
             greenloop.sleep(0.1)
+        elif path == "/early":
+            write = start_response("200 OK", [])
+            write(b"first ")
+            return [body.read()]
         elif path != "/unread":
             while piece := body.read(50_000):
                 count += len(piece)
@@ -113,6 +117,18 @@ def test_a_final_answer_without_reading_closes(wire: Wire) -> None:
     assert reply.status == 200 and reply.closes
     wire.send(b"abc")
     wire.expect_end()
+
+
+def test_not_invited_amid_an_answer(wire: Wire) -> None:
+    """Whoever expects may send its body after a pause (RFC 9110, 10.1.1)."""
+    wire.send(request("POST", "/early", EXPECT, "Content-Length: 3"))
+    assert wire.sock.recv(65536).startswith(b"HTTP/1.1 200 ")
+    wire.send(b"abc")
+    rest = b""
+    while piece := wire.sock.recv(65536):
+        rest += piece
+    assert b"100" not in rest
+    assert rest.endswith(b"3\r\nabc\r\n0\r\n\r\n")
 
 
 def test_pipelined_after_an_expectation(wire: Wire) -> None:
