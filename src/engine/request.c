@@ -608,6 +608,7 @@ gl_request_finish(struct gl_request *req, bool keep)
     if (keep && !req->body_done) {
         conn->state = GL_CONN_DISCARD; /* which needs the request */
         conn->discarded = 0;
+        conn->readable |= conn->half_closed; /* nobody announces that again */
         gl_conn_set_deadline(conn, e->options.body_timeout_ms);
         gl_engine_continue_later(e, conn);
         return;

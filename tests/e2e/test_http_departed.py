@@ -53,6 +53,12 @@ APP = """
             say("napping")
             greenloop.sleep(0.3)
             say("awake")
+        elif path == "/part":
+            greenloop.sleep(0.1)
+            try:
+                environ["wsgi.input"].read(50)
+            except greenloop.ClientDisconnected:
+                pass
         elif path == "/read":
             say("reading")
             try:
@@ -140,6 +146,18 @@ def test_a_half_close_within_a_body_ends_the_connection(s: Server) -> None:
     with open_wire(s) as wire:
         wire.send(request("POST", "/", "Content-Length: 5") + b"abc")
         wire.half_close()
+        wire.expect_end()
+
+
+@pytest.mark.parametrize("lines", [["Content-Length: 50"], [CHUNKED]])
+def test_the_rest_of_a_cut_body_is_not_waited_for(
+    s: Server, lines: list[str]
+) -> None:
+    """The end has been seen while a part was read; nothing tells it again."""
+    with open_wire(s) as wire:
+        wire.send(request("POST", "/part", *lines) + b"5\r\nhello\r\n")
+        wire.half_close()
+        assert wire.reply().body == b"answer"
         wire.expect_end()
 
 
