@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/random.h>
 #include <time.h>
 
@@ -41,22 +42,62 @@ place_of(const struct gl_field *field, struct gl_conditions *c)
     }
 }
 
-void
-gl_representation_conditions(const char *bytes, const struct gl_head *head,
-                             struct gl_conditions *ret)
+/* Makes one value of each field's lines, with commas between them (RFC 9110,
+ * 5.3).  Returns the memory that has them (owned by the caller), or NULL. */
+static char *
+join_lines(const char *bytes, const struct gl_head *head,
+           struct gl_conditions *c)
 {
+    struct gl_str *const places[] = {
+        &c->if_match,          &c->if_none_match,
+        &c->if_modified_since, &c->if_unmodified_since,
+        &c->if_range,          &c->range,
+    };
+    char *joined = malloc(head->size); /* has the values, names and more */
+    size_t n = 0;
+
+    for (size_t p = 0; joined != NULL && p < GL_ARRAY_LEN(places); p++) {
+        size_t from = n;
+
+        for (unsigned i = 0; i < head->count; i++) {
+            struct gl_str line = gl_span_str(bytes, head->fields[i].value);
+
+            if (place_of(&head->fields[i], c) == places[p]) {
+                if (n > from) {
+                    joined[n++] = ',';
+                }
+                memcpy(joined + n, line.p, line.n);
+                n += line.n;
+            }
+        }
+        if (places[p]->p != NULL) {
+            *places[p] = (struct gl_str){joined + from, n - from};
+        }
+    }
+    return joined;
+}
+
+int
+gl_representation_conditions(const char *bytes, const struct gl_head *head,
+                             struct gl_conditions *ret, char **ret_joined)
+{
+    bool several = false;
+
     *ret = (struct gl_conditions){0};
+    *ret_joined = NULL;
     for (unsigned i = 0; i < head->count; i++) {
         struct gl_str *place = place_of(&head->fields[i], ret);
 
-        if (place != NULL && place->p != NULL) {
-            *ret = (struct gl_conditions){0};
-            return;
-        }
         if (place != NULL) {
+            several |= place->p != NULL;
             *place = gl_span_str(bytes, head->fields[i].value);
         }
     }
+    if (several) {
+        *ret_joined = join_lines(bytes, head, ret);
+        return *ret_joined != NULL ? 0 : -ENOMEM;
+    }
+    return 0;
 }
 
 /* --- choosing --------------------------------------------------------- */

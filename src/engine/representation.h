@@ -28,11 +28,13 @@ struct gl_representation {
     char boundary[33];    /* of several ranges */
 };
 
-/* The conditional fields of a head.  One that came twice makes them all as if
- * they had not been sent. */
-void gl_representation_conditions(const char *bytes,
-                                  const struct gl_head *head,
-                                  struct gl_conditions *ret);
+/* The conditional fields of a head, borrowed from its bytes.  If one came on
+ * several lines, `*ret_joined` (else NULL, owned by the caller: free() it when
+ * the conditions are no longer used) has their values instead.  0 or -ENOMEM. */
+int gl_representation_conditions(const char *bytes,
+                                 const struct gl_head *head,
+                                 struct gl_conditions *ret,
+                                 char **ret_joined);
 /* Chooses what is sent of a file.  `ret` has its type and coding already. */
 void gl_representation_choose(struct gl_representation *ret,
                               const struct gl_conditions *c,

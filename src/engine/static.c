@@ -11,6 +11,7 @@
 #include "proto/url.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 /* A request that a file answers, while its answer is made. */
@@ -240,15 +241,20 @@ send_file(struct work *w)
 {
     struct gl_representation r = {.coding = w->found->coding};
     struct gl_conditions c;
+    char *joined;
 
     r.type = gl_static_config_type(
         &w->s->config,
         (struct gl_str){w->found->name, strlen(w->found->name)});
-    gl_representation_conditions(w->req->bytes, w->req->head, &c);
+    if (gl_representation_conditions(w->req->bytes, w->req->head, &c,
+                                     &joined) < 0) {
+        return -ENOMEM;
+    }
     if (w->req->head_only) {
         c.range.p = NULL; /* RFC 9110, 14.2: for GET alone */
     }
     gl_representation_choose(&r, &c, &w->found->info);
+    free(joined);
     if (begin_head(w, r.selection.status) < 0) {
         return -ENOMEM;
     }
@@ -287,16 +293,20 @@ answer_found(struct work *w)
 static int
 answer_lack(struct work *w, int error)
 {
-    if (!w->s->told) {
+    bool told = w->s->told;
+    int sent;
+
+    w->s->told = true;
+    w->req->keep_alive = false; /* which frees one */
+    sent = send_text(w, 503, "");
+    if (!told) { /* last: a log may run anything, the engine too */
         gl_log(gl_engine_log(w->s->answers->engine), GL_LOG_WARNING,
                "files cannot be opened: %s%s", strerror(-error),
                error == -EMFILE
                    ? "; raise the limit of open files (ulimit -n)"
                    : "");
     }
-    w->s->told = true;
-    w->req->keep_alive = false; /* which frees one */
-    return send_text(w, 503, "");
+    return sent;
 }
 
 static bool

@@ -323,7 +323,13 @@ def test_conditions(s: Server) -> None:
             (200, f"If-Range: {OLDER}", "Range: bytes=0-1"),
             (200, 'If-Range: "x"', "Range: bytes=0-1"),
             (200, "Range: bytes=0-1", "Range: bytes=2-3"),
-            (200, f"If-None-Match: {etag}", "If-None-Match: *"),
+            (304, 'If-None-Match: "x"', f"If-None-Match: {etag}"),
+            (304, f"If-None-Match: {etag}", "Accept: */*", "If-None-Match: *"),
+            (200, 'If-None-Match: "x"', 'If-None-Match: "y"'),
+            (412, 'If-Match: "x"', 'If-Match: "y"', "Range: bytes=0-1"),
+            (206, 'If-Match: "x"', f"If-Match: {etag}", "Range: bytes=0-1"),
+            (200, *2 * (f"If-Modified-Since: {EXACT}",)),
+            (200, *2 * (f"If-Range: {etag}",), "Range: bytes=0-1"),
         ]:
             reply = wire.get("/s/a.txt", *lines)
             assert reply.status == status, lines
