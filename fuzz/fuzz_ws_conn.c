@@ -14,6 +14,7 @@
 #include "engine/ws_echo.h"
 #include "fuzz.h"
 #include "fuzz_peer.h"
+#include "fuzz_ws_codec.h"
 #include "proto/ws_frame.h"
 
 #include <errno.h>
@@ -55,38 +56,6 @@ struct manner {
 
 /* --- servers ------------------------------------------------------------ */
 
-/* A codec without a library: each byte stands for as many of itself as its
- * last two bits say; 0x80 is bad data. */
-static int
-inflate(void *arg, struct gl_str in, bool last, struct gl_buf *out,
-        uint64_t max)
-{
-    (void)arg;
-    (void)last;
-    for (size_t i = 0; i < in.n; i++) {
-        if ((unsigned char)in.p[i] == 0x80) {
-            return -EPROTO;
-        }
-        for (int j = in.p[i] & 3; j > 0; j--) {
-            int error = gl_buf_append(out, in.p + i, 1, (size_t)max);
-
-            if (error < 0) {
-                return error == -ENOBUFS ? -EMSGSIZE : error;
-            }
-        }
-    }
-    return 0;
-}
-
-static int
-deflate(void *arg, struct gl_str in, struct gl_buf *out)
-{
-    (void)arg;
-    return gl_buf_append(out, in.p, in.n, SIZE_MAX);
-}
-
-static const struct gl_ws_codec codec = {inflate, deflate, NULL};
-
 struct server {
     struct gl_ws_echo echo;
     struct gl_engine *engine; /* owned until the program ends */
@@ -105,7 +74,7 @@ open_server(struct server *s, enum kind kind)
         s->echo.options.output_max_bytes = 64;
     }
     if (kind == DEFLATING) {
-        s->echo.codec = &codec;
+        s->echo.codec = &fuzz_codec;
         s->echo.options.message_max_bytes = 64;
     }
     if (kind == SLOW_PEER) {
