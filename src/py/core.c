@@ -21,7 +21,8 @@ hub_of(struct gl_state *st, unsigned long thread, PyObject *loop)
 
         if (hub->thread == thread &&
             (loop == NULL ? !gl_list_empty(&hub->pools)
-                          : hub->loop == loop)) {
+                          : hub->loop == loop) &&
+            is_of_this_process(hub)) {
             return hub;
         }
     }

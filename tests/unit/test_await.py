@@ -181,6 +181,27 @@ async def test_thousands_at_once(service: Service) -> None:
     assert sorted(await service.call(many)) == list(range(count))
 
 
+@served()
+async def test_not_once_the_request_has_ended(service: Service) -> None:
+    """As finalizers may try of what the request's context held last."""
+    raised: list[RuntimeError] = []
+    kept: contextvars.ContextVar[object] = contextvars.ContextVar("kept")
+
+    class Last:
+        def __del__(self) -> None:
+            coroutine = echo(1)
+            try:
+                await_(coroutine)
+            except RuntimeError as error:
+                raised.append(error)
+            finally:
+                coroutine.close()
+
+    await service.call(lambda: (kept.set(Last()), None)[1])
+    await service.idle()
+    assert len(raised) == 1
+
+
 # --- timeouts and cancellation ---------------------------------------------
 
 
