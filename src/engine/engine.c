@@ -270,6 +270,12 @@ gl_engine_fd(const struct gl_engine *e)
     return e->poller.fd;
 }
 
+bool
+gl_engine_is_ours(const struct gl_engine *e)
+{
+    return gl_poller_is_ours(&e->poller);
+}
+
 const struct gl_options *
 gl_engine_options(const struct gl_engine *e)
 {

@@ -111,6 +111,8 @@ void gl_engine_free(struct gl_engine *e);
 
 /* The descriptor that is readable when a turn has work to do (borrowed). */
 int gl_engine_fd(const struct gl_engine *e);
+/* Whether this process made it.  A child of it must leave it alone. */
+bool gl_engine_is_ours(const struct gl_engine *e);
 const struct gl_options *gl_engine_options(const struct gl_engine *e);
 struct gl_engine_stats gl_engine_stats(const struct gl_engine *e);
 const struct gl_log *gl_engine_log(const struct gl_engine *e);

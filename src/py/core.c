@@ -13,6 +13,17 @@
 
 /* --- hubs ------------------------------------------------------------- */
 
+/* A child has copies of its parent's hubs, in which nothing may run: they
+ * share the descriptors that their loops wait for. */
+static bool
+is_of_this_process(const struct gl_hub *hub)
+{
+    return gl_list_empty(&hub->pools) ||
+           gl_engine_is_ours(
+               GL_CONTAINER_OF(hub->pools.next, struct gl_pool, link)
+                   ->engine);
+}
+
 static struct gl_hub *
 hub_of(struct gl_state *st, unsigned long thread, PyObject *loop)
 {

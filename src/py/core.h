@@ -130,11 +130,13 @@ void gl_pool_throw_all(struct gl_pool *pool, PyObject *type);
 /* Throws into the request that is parked on `core`: an exception of class
  * `type` with one text argument or none (NULL).  In the hub. */
 void gl_core_throw(struct gl_core *core, PyObject *type, const char *text);
-/* The core in whose family control is, or NULL (no exception). */
+/* The core in whose family control is, or NULL (no exception).  A child of
+ * the process is in none. */
 struct gl_core *gl_core_current(struct gl_state *st);
 /* The link inside a GlCore. */
 struct gl_core_link *gl_core_link(PyObject *greenlet);
-/* The hub of this thread in which engines run, or NULL (no exception). */
+/* The hub of this thread in which engines run, or NULL (no exception); NULL
+ * as well in a child of the process that made it. */
 struct gl_hub *gl_hub_here(struct gl_state *st);
 /* The hub of the loop that runs in this thread, if engines run on it; else
  * NULL with RuntimeError. */

@@ -21,14 +21,16 @@ gl_core_link(PyObject *greenlet)
                                        gl_bridge_base_type()->tp_basicsize);
 }
 
-/* The busy core behind `self` of this thread.  NULL: no core to switch to,
- * with an exception set if the caller is in another thread. */
+/* The busy core behind `self` of this thread.  NULL: no core to switch to, as
+ * in a child of the process; with an exception set if the caller is in another
+ * thread. */
 static struct gl_core *
 live_core(PyObject *self)
 {
     struct gl_core *core = gl_core_link(self)->core;
 
-    if (core == NULL || !core->busy) {
+    if (core == NULL || !core->busy ||
+        !gl_engine_is_ours(core->pool->engine)) {
         return NULL;
     }
     if (core->pool->hub->thread != PyThread_get_thread_ident()) {
