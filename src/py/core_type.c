@@ -42,6 +42,19 @@ live_core(PyObject *self)
     return core;
 }
 
+/* The core may have ended and left its slot to a queued request, which starts
+ * here: not in the task that is being stepped.  Keeps the exception. */
+static void
+settle(struct gl_engine *engine)
+{
+    struct gl_exc exc = gl_exc_take();
+
+    gl_engine_settle(engine);
+    if (exc.value != NULL) {
+        gl_exc_restore(&exc);
+    }
+}
+
 /* From the hub: leave the task that is being stepped, enter the core. */
 static PyObject *
 enter_from_hub(struct gl_core *core, PyObject *self, PyObject *args,
@@ -58,6 +71,7 @@ enter_from_hub(struct gl_core *core, PyObject *self, PyObject *args,
         return NULL;
     }
     result = gl_core_enter(core, self, args, kwargs, exc);
+    settle(pool->engine);
     gl_bracket_enter_task(pool->st, hub->loop, task);
     return result;
 }
@@ -140,7 +154,6 @@ core_switch(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     struct gl_core *core = live_core(self);
     struct gl_hub *hub;
-    PyObject *result;
 
     if (core == NULL) {
         return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
@@ -159,9 +172,7 @@ core_switch(PyObject *self, PyObject *args, PyObject *kwargs)
         return schedule_method(hub, self, hub->st->s_switch_name, args,
                                kwargs);
     }
-    result = enter_from_hub(core, self, args, kwargs, NULL);
-    gl_engine_settle(core->pool->engine);
-    return result;
+    return enter_from_hub(core, self, args, kwargs, NULL);
 }
 
 PyDoc_STRVAR(core_throw_doc,
@@ -176,7 +187,6 @@ core_throw(PyObject *self, PyObject *args)
     struct gl_core *core = live_core(self);
     struct gl_exc exc = {0};
     struct gl_hub *hub;
-    PyObject *result;
 
     if (core == NULL) {
         return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
@@ -205,9 +215,7 @@ core_throw(PyObject *self, PyObject *args)
     if (hub->current != NULL) {
         return gl_core_transfer(hub->st, self, NULL, NULL, &exc);
     }
-    result = enter_from_hub(core, self, NULL, NULL, &exc);
-    gl_engine_settle(core->pool->engine);
-    return result;
+    return enter_from_hub(core, self, NULL, NULL, &exc);
 }
 
 static PyMethodDef core_methods[] = {
