@@ -147,11 +147,11 @@ end_request(struct gl_core *core)
     struct gl_pool *pool = core->pool;
 
     gl_core_end_waits(core);
+    core->busy = false; /* before finalizers run, which may want to wait */
+    pool->busy--;
     /* The greenlet must not keep the request's context alive while idle. */
     set_context(core, Py_None);
     Py_CLEAR(core->context);
-    core->busy = false;
-    pool->busy--;
     if (pool->resting_max > 0 && pool->resting >= pool->resting_max) {
         gl_core_link(core->greenlet)->core = NULL;
         Py_CLEAR(core->greenlet); /* it runs until core_main() returns */
@@ -472,6 +472,7 @@ abandon(struct gl_core *core)
         gl_list_remove(&w->link);
     }
     if (core->request != NULL) {
+        core->pool->forget_request(core->exchange);
         gl_request_finish(core->request, false);
         core->request = NULL;
     }

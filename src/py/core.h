@@ -93,6 +93,8 @@ struct gl_pool {
     void (*serve)(struct gl_core *core);
     /* Frees what serve() keeps in core->exchange; NULL is fine. */
     void (*free_exchange)(void *exchange);
+    /* Its request ends without it; where no request comes, may be NULL. */
+    void (*forget_request)(void *exchange);
     /* Has the memory that serve() will use next fetched. */
     void (*prefetch)(const struct gl_core *core);
     /* Takes note of the exception that is set, and clears it. */

@@ -293,6 +293,7 @@ make_engine(GlEngine *self, PyObject *loop, const struct gl_options *options)
     self->pool.serve = gl_gateway_serve;
     self->pool.prefetch = gl_gateway_prefetch;
     self->pool.free_exchange = gl_gateway_free_kit;
+    self->pool.forget_request = gl_gateway_forget_request;
     self->pool.report = self->job_pool.report = pool_report;
     self->pool.owner = self->job_pool.owner = self;
     gl_list_init(&self->jobs);
@@ -689,14 +690,29 @@ engine_clear(PyObject *object)
     return 0; /* the rest is still called while the engine is closed */
 }
 
+/* While it may come back to life: requests that its application never gave
+ * back keep it. */
+static void
+engine_finalize(PyObject *object)
+{
+    struct gl_exc exc = gl_exc_take();
+
+    close_engine((GlEngine *)object);
+    if (exc.value != NULL) {
+        gl_exc_restore(&exc);
+    }
+}
+
 static void
 engine_dealloc(PyObject *object)
 {
     GlEngine *self = (GlEngine *)object;
     PyTypeObject *type = Py_TYPE(object);
 
+    if (PyObject_CallFinalizerFromDealloc(object) < 0) {
+        return;
+    }
     PyObject_GC_UnTrack(object);
-    close_engine(self);
     for (size_t i = 0; i < self->mount_count; i++) {
         Py_DECREF(self->mounts[i].prefix);
         Py_DECREF(self->mounts[i].app);
@@ -737,6 +753,7 @@ static PyMethodDef engine_methods[] = {
 static PyType_Slot engine_slots[] = {
     {Py_tp_doc, (void *)engine_doc},
     {Py_tp_new, (void *)engine_new},
+    {Py_tp_finalize, (void *)engine_finalize},
     {Py_tp_dealloc, (void *)engine_dealloc},
     {Py_tp_traverse, (void *)engine_traverse},
     {Py_tp_clear, (void *)engine_clear},

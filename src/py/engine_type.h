@@ -82,5 +82,8 @@ void gl_gateway_serve(struct gl_core *core);
 void gl_gateway_prefetch(const struct gl_core *core);
 /* Frees what the gateway keeps on a core. */
 void gl_gateway_free_kit(void *kit);
+/* gl_pool.forget_request: what the application kept of the request says from
+ * now on that it has ended. */
+void gl_gateway_forget_request(void *kit);
 
 #endif

@@ -27,6 +27,16 @@ gl_gateway_free_kit(void *kit)
     }
 }
 
+void
+gl_gateway_forget_request(void *exchange)
+{
+    struct gl_kit *kit = exchange;
+
+    if (kit != NULL && kit->x != NULL) {
+        kit->x->req = NULL;
+    }
+}
+
 static struct gl_kit *
 kit_for(struct gl_core *core)
 {

@@ -16,7 +16,7 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import greenlet
@@ -34,7 +34,7 @@ from embedded import (
     serving,
     until,
 )
-from greenloop import await_, mounts, sleep, start_server
+from greenloop import await_, current_request, mounts, sleep, start_server
 
 
 def hello(environ: Environ, start: StartResponse) -> Iterable[bytes]:
@@ -386,6 +386,60 @@ def test_a_request_that_runs_when_the_loop_ends() -> None:
         asyncio.run(forgetful())
         gc.collect()
         asyncio.run(main())
+
+
+def test_what_such_a_request_left_behind() -> None:
+    """Says that the request has ended, whatever became of the server."""
+    kept: list[Any] = []
+
+    def app(environ: Environ, start: StartResponse) -> Iterable[bytes]:
+        kept.append(current_request())
+        kept.append(environ["greenloop.client_disconnected"])
+        kept.append(environ["wsgi.input"])
+        sleep(60)
+        return []
+
+    async def forgetful() -> None:
+        server = await start_server(app, "127.0.0.1:0")
+        client = asyncio.get_running_loop().create_task(fetch(port_of(server)))
+        await until(lambda: kept)
+        client.cancel()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        asyncio.run(forgetful())
+        gc.collect()
+    ended, departed, body = kept
+    assert departed() is True
+    for use in (lambda: ended.core, body.read, body.fileno):
+        with pytest.raises(RuntimeError, match="has ended"):
+            use()
+
+
+@served(cores=1)
+async def test_a_queued_request_starts_in_no_task(service: Service) -> None:
+    """It gets its slot while a task is stepped, which ended another one."""
+    loop = asyncio.get_running_loop()
+    resume: list[Callable[[], object]] = []
+
+    def first() -> None:
+        me = greenlet.getcurrent()
+        resume.append(me.switch)
+        me.parent.switch()
+
+    def second() -> object:
+        task = asyncio.current_task(loop)
+        sleep(0.001)
+        return task
+
+    one = service.begin(first)
+    await until(lambda: resume)
+    two = service.begin(second)
+    await until(lambda: service.stats["waiting"] == 1)
+    own = asyncio.current_task()
+    resume.pop()()
+    assert asyncio.current_task() is own
+    assert await one is None and await two is None
 
 
 @pytest.mark.parametrize("kind", KINDS)
