@@ -439,7 +439,8 @@ api_await(PyObject *module, PyObject *args, PyObject *kwargs)
 
 typedef struct {
     PyObject_HEAD
-    struct gl_core *core; /* borrowed while entered; NULL else */
+    PyObject *greenlet; /* strong, while entered: a GlCore, which serves no
+                         * other request as long as it is held here; or NULL */
 } GlVisible;
 
 static PyObject *
@@ -450,7 +451,7 @@ visible_enter(PyObject *self, PyObject *unused)
     GlVisible *visible = (GlVisible *)self;
 
     (void)unused;
-    if (visible->core != NULL) {
+    if (visible->greenlet != NULL) {
         PyErr_SetString(PyExc_RuntimeError,
                         "this loop_visible() is in use already");
         return NULL;
@@ -461,7 +462,7 @@ visible_enter(PyObject *self, PyObject *unused)
     }
     if (core != NULL) {
         core->visible++;
-        visible->core = core;
+        visible->greenlet = Py_NewRef(core->greenlet);
     } /* else: in the hub the loop is visible anyway */
     Py_RETURN_NONE;
 }
@@ -470,15 +471,45 @@ static PyObject *
 visible_exit(PyObject *self, PyObject *unused)
 {
     GlVisible *visible = (GlVisible *)self;
-    struct gl_core *core = visible->core;
+    PyObject *greenlet = visible->greenlet;
+    struct gl_core *core =
+        greenlet != NULL ? gl_core_link(greenlet)->core : NULL;
+    int error = 0;
 
     (void)unused;
-    visible->core = NULL;
-    if (core != NULL && core->visible > 0 && --core->visible == 0 &&
-        is_bracketed(core) && gl_bracket_view(core->pool->hub, Py_None) < 0) {
-        return NULL;
+    visible->greenlet = NULL;
+    if (core != NULL && core->busy && core->visible > 0 &&
+        --core->visible == 0 && is_bracketed(core)) {
+        error = gl_bracket_view(core->pool->hub, Py_None);
     }
-    Py_RETURN_NONE;
+    Py_XDECREF(greenlet);
+    return error == 0 ? Py_NewRef(Py_None) : NULL;
+}
+
+static int
+visible_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(((GlVisible *)self)->greenlet);
+    return 0;
+}
+
+static int
+visible_clear(PyObject *self)
+{
+    Py_CLEAR(((GlVisible *)self)->greenlet);
+    return 0;
+}
+
+static void
+visible_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+
+    PyObject_GC_UnTrack(self);
+    (void)visible_clear(self);
+    type->tp_free(self);
+    Py_DECREF(type);
 }
 
 static PyObject *
@@ -508,7 +539,9 @@ PyDoc_STRVAR(visible_doc,
 static PyType_Slot visible_slots[] = {
     {Py_tp_doc, (void *)visible_doc},
     {Py_tp_new, (void *)visible_new},
-    {Py_tp_dealloc, (void *)waker_dealloc},
+    {Py_tp_traverse, (void *)visible_traverse},
+    {Py_tp_clear, (void *)visible_clear},
+    {Py_tp_dealloc, (void *)visible_dealloc},
     {Py_tp_methods, visible_methods},
     {0, NULL},
 };
@@ -516,7 +549,7 @@ static PyType_Slot visible_slots[] = {
 static PyType_Spec visible_spec = {
     .name = "greenloop.loop_visible",
     .basicsize = sizeof(GlVisible),
-    .flags = Py_TPFLAGS_DEFAULT,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
     .slots = visible_slots,
 };
 

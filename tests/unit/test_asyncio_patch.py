@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from embedded import Service, eager_factory, run_on, served
+from embedded import KINDS, Service, eager_factory, run_on, served, serving
 from greenloop import await_, loop_visible, mounts, sleep
 
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
@@ -331,6 +331,30 @@ async def test_loop_visible(service: Service) -> None:
     with loop_visible():  # in the hub: no effect
         assert asyncio.get_running_loop() is loop
     assert asyncio.get_running_loop() is loop
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_loop_visible_left_late(kind: str) -> None:
+    """By code that outlives its request: it changes no other one's view."""
+    left: list[loop_visible] = []
+
+    def leaves_it() -> None:
+        left.append(loop_visible())
+        left[-1].__enter__()
+
+    def sees_it() -> asyncio.AbstractEventLoop:
+        with loop_visible():
+            left.pop().__exit__(None, None, None)
+            return asyncio.get_running_loop()
+
+    async def main() -> None:
+        async with serving(cores=1) as service:
+            await service.call(leaves_it)
+            assert await service.call(sees_it) is asyncio.get_running_loop()
+            await service.call(leaves_it)
+
+    run_on(kind, main)
+    left.pop().__exit__(None, None, None)
 
 
 @pytest.mark.parametrize("kind", ["run", "uvloop"])
