@@ -55,6 +55,17 @@ def by_new_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:
         loop.close()
 
 
+def by_new_current_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """As programs have it that are older than asyncio.run()."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        return loop.run_until_complete(coroutine)
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
 def by_runner(coroutine: Coroutine[Any, Any, Any]) -> Any:
     if sys.version_info < (3, 11):
         return asyncio.run(coroutine)
@@ -68,6 +79,7 @@ WAYS: list[Runs] = [
     by_run_imported,
     by_loop,
     by_new_loop,
+    by_new_current_loop,
     by_runner,
 ]
 

@@ -115,7 +115,7 @@ def test_serve_forever_ends_by_cancellation(kind: str) -> None:
 def test_cancelled_wait_closed_can_be_repeated(kind: str) -> None:
     async def main() -> None:
         async with serving() as service:
-            running = service.begin(sleep, 0.1)
+            running = service.begin(sleep, 0.5)
             await until(lambda: service.stats["busy"] == 1)
             service.server.close()
             with pytest.raises(asyncio.TimeoutError):

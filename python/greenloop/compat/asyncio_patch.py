@@ -6,8 +6,8 @@ A WSGI application is synchronous code, so within a request there is no
 asyncio.create_task() would refuse, and asyncio.run() and its kind would run
 a second loop inside the first and keep everybody else waiting.  Here the
 former makes its task on the server's loop, and the latter run their
-coroutine there and park the request.  Outside of a request each function is
-what it was.
+coroutine there and park the request; set_event_loop() would take that loop
+away from everybody.  Outside of a request each function is what it was.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ def install() -> None:
     _replace(asyncio, "run", _parking)
     asyncio.runners.run = asyncio.run
     _replace(asyncio.BaseEventLoop, "run_until_complete", _parking_method)
+    _replace(asyncio, "set_event_loop", _keeping_the_loop)
+    asyncio.events.set_event_loop = asyncio.set_event_loop
     if sys.version_info >= (3, 11):
         _replace(asyncio.Runner, "run", _parking_method)
         _replace(asyncio.Runner, "get_loop", _getting_the_loop)
@@ -91,6 +93,16 @@ def _parking_method(original: Callable[..., Any]) -> Callable[..., Any]:
         if _core.request_loop() is None:
             return original(self, main, *args, **kwargs)
         return _run_here(main)
+
+    return replacement
+
+
+def _keeping_the_loop(original: Callable[..., Any]) -> Callable[..., Any]:
+    """The thread's loop is every request's: no one of them changes it."""
+
+    def replacement(loop: Any) -> None:
+        if _core.request_loop() is None:
+            original(loop)
 
     return replacement
 
