@@ -10,6 +10,8 @@
 #ifndef GL_BASE_BUF_H
 #define GL_BASE_BUF_H
 
+#include "base/str.h"
+
 #include <stddef.h>
 
 struct gl_buf {
@@ -30,6 +32,13 @@ static inline const char *
 gl_buf_data(const struct gl_buf *b)
 {
     return b->bytes == NULL ? NULL : b->bytes + b->start;
+}
+
+/* What is in the queue, borrowed from it. */
+static inline struct gl_str
+gl_buf_str(const struct gl_buf *b)
+{
+    return (struct gl_str){gl_buf_data(b), gl_buf_len(b)};
 }
 
 /* Appends n bytes (which must not lie inside the queue).  Returns 0; -ENOBUFS

@@ -18,6 +18,7 @@
 
 #define LINE_BYTES 4096
 #define TEXT_BYTES 1024             /* of one piece of outside text */
+#define REFUSED_BYTES 200           /* of a refused request's line */
 #define FLUSH_BYTES 16384           /* pending lines are written from here */
 #define PENDING_MAX_BYTES (1 << 20) /* beyond, lines are dropped */
 #define DASH GL_STR("-")
@@ -229,9 +230,53 @@ gl_access_log_add(struct gl_access_log *log,
     append(log, line, (size_t)n);
 }
 
+static bool
+ends_line(char c)
+{
+    return c == '\r' || c == '\n';
+}
+
+/* Cuts the request line, or its beginning, off what came. */
+static struct gl_str
+first_line(struct gl_str came)
+{
+    struct gl_str line;
+    size_t n = 0;
+
+    while (came.n > 0 && ends_line(came.p[0])) {
+        (void)gl_str_take(&came, 1);
+    }
+    line = came;
+    while (n < came.n && n < REFUSED_BYTES && !ends_line(came.p[n])) {
+        n++;
+    }
+    line.n = n;
+    return line;
+}
+
+/* What stands before the first blank, behind the last, and between them; of
+ * bytes that are no request line, whatever that is. */
+static void
+split_line(struct gl_str line, struct gl_access_entry *entry)
+{
+    const char *blank = line.n > 0 ? memchr(line.p, ' ', line.n) : NULL;
+    const char *last = blank != NULL ? memrchr(line.p, ' ', line.n) : NULL;
+    const char *end = line.p + line.n;
+
+    entry->method = line;
+    if (blank != NULL) {
+        entry->method.n = (size_t)(blank - line.p);
+        entry->uri.p = blank + 1;
+        entry->uri.n = (size_t)((last > blank ? last : end) - blank) - 1;
+    }
+    if (last > blank) {
+        entry->protocol = (struct gl_str){last + 1, (size_t)(end - last) - 1};
+    }
+}
+
 void
-gl_access_log_refusal(struct gl_access_log *log, const char *peer, int status,
-                      size_t bytes)
+gl_access_log_refusal(struct gl_access_log *log, const char *peer,
+                      struct gl_str came, int status, size_t bytes)
 {
     struct gl_access_entry entry = {
         .peer = {peer, strlen(peer)},
@@ -240,5 +285,6 @@ gl_access_log_refusal(struct gl_access_log *log, const char *peer, int status,
         .status = status,
     };
 
+    split_line(first_line(came), &entry);
     gl_access_log_add(log, &entry);
 }

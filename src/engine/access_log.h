@@ -60,9 +60,10 @@ gl_access_log_wants(const struct gl_access_log *log)
 /* Adds the line of an answered request. */
 void gl_access_log_add(struct gl_access_log *log,
                        const struct gl_access_entry *entry);
-/* Adds the line of a request that had no readable head. */
+/* Adds the line of a request that the engine refused.  `came`: of its head,
+ * what there is, beginning with the request line; may be empty. */
 void gl_access_log_refusal(struct gl_access_log *log, const char *peer,
-                           int status, size_t bytes);
+                           struct gl_str came, int status, size_t bytes);
 /* Bytes that wait to be written. */
 size_t gl_access_log_pending(const struct gl_access_log *log);
 /* Writes what the descriptor takes without blocking. */

@@ -177,9 +177,23 @@ gl_conn_end(struct gl_conn *conn)
     }
 }
 
-/* Answers a request that the engine itself refuses, and ends. */
 static void
-refuse(struct gl_conn *conn, int status, bool head_only)
+log_refusal(struct gl_conn *conn, struct gl_str came, int status, size_t n)
+{
+    struct gl_engine *e = conn->engine;
+
+    if (gl_access_log_wants(e->access_log)) {
+        came.n = conn->protocol->has_line ? came.n : 0;
+        gl_access_log_refusal(e->access_log, conn->peer.text, came, status,
+                              n);
+        gl_engine_note_access(e);
+    }
+}
+
+/* Answers a request that the engine itself refuses, and ends.  `came`: what
+ * there is of its head. */
+static void
+refuse(struct gl_conn *conn, struct gl_str came, int status, bool head_only)
 {
     struct gl_engine *e = conn->engine;
     char answer[GL_REFUSAL_BYTES];
@@ -187,13 +201,11 @@ refuse(struct gl_conn *conn, int status, bool head_only)
         conn->protocol->refusal(answer, status, gl_engine_date(e), head_only);
 
     e->stats.refused++;
+    log_refusal(conn, came, status, n);
+    drop_request(conn); /* which may have what came */
     free(conn->partial);
     conn->partial = NULL;
     conn->linger = true;
-    if (gl_access_log_wants(e->access_log)) {
-        gl_access_log_refusal(e->access_log, conn->peer.text, status, n);
-        gl_engine_note_access(e);
-    }
     /* Without memory for it the peer sees a close without an answer. */
     (void)gl_buf_append(&conn->out, answer, n, SIZE_MAX);
     gl_conn_end(conn);
@@ -216,7 +228,7 @@ gl_conn_reject(struct gl_conn *conn)
 {
     conn->excess = true;
     conn->engine->excess++;
-    refuse(conn, 503, false);
+    refuse(conn, GL_STR(""), 503, false);
 }
 
 bool
@@ -229,11 +241,11 @@ gl_conn_is_idle(const struct gl_conn *conn)
 
 /* Answers 503 to a request that can have no slot. */
 static void
-refuse_overload(struct gl_conn *conn, bool late, bool head_only)
+refuse_overload(struct gl_conn *conn, struct gl_str came, bool late,
+                bool head_only)
 {
     gl_engine_note_overload(conn->engine, late);
-    drop_request(conn);
-    refuse(conn, 503, head_only);
+    refuse(conn, came, 503, head_only);
 }
 
 /* --- a head becomes a request ----------------------------------------- */
@@ -391,7 +403,7 @@ begin_request(struct gl_conn *conn, struct gl_str bytes,
     int error;
 
     if (queue && gl_engine_queue_full(e)) {
-        refuse_overload(conn, false, head_only);
+        refuse_overload(conn, bytes, false, head_only);
         return;
     }
     req = request_of_head(conn, bytes, head);
@@ -409,8 +421,7 @@ begin_request(struct gl_conn *conn, struct gl_str bytes,
     free(conn->partial);
     conn->partial = NULL;
     if (error < 0) {
-        drop_request(conn);
-        refuse(conn, 503, head_only);
+        refuse(conn, GL_STR(""), 503, head_only); /* the bytes may be gone */
         return;
     }
     if (is_answered(conn)) {
@@ -472,7 +483,7 @@ static void
 await_rest_of_head(struct gl_conn *conn, const struct gl_head *head)
 {
     if (save_partial(conn, head) < 0) {
-        refuse(conn, 503, false);
+        refuse(conn, gl_buf_str(&conn->in), 503, false);
     } else if (conn->state != GL_CONN_HEAD) {
         conn->state = GL_CONN_HEAD;
         gl_conn_set_deadline(conn, conn->engine->options.head_timeout_ms);
@@ -494,7 +505,7 @@ parse(struct gl_conn *conn, struct gl_str bytes, bool in_scratch)
     }
     switch (conn->protocol->intake(conn, head, bytes, &status)) {
     case GL_INTAKE_REFUSE:
-        refuse(conn, status, false);
+        refuse(conn, bytes, status, false);
         return false;
     case GL_INTAKE_CLOSE:
         end_without_request(conn);
@@ -502,7 +513,12 @@ parse(struct gl_conn *conn, struct gl_str bytes, bool in_scratch)
     case GL_INTAKE_REQUEST:
         if (e->options.body_max_bytes > 0 &&
             head->content_length > e->options.body_max_bytes) {
-            refuse(conn, 413, is_head_only(bytes, head));
+            gl_engine_explain(e,
+                              "a request from %s was refused with 413: its "
+                              "body has over %llu bytes (--limit-post)",
+                              gl_conn_peer_name(conn),
+                              (unsigned long long)e->options.body_max_bytes);
+            refuse(conn, bytes, 413, is_head_only(bytes, head));
         } else {
             begin_request(conn, bytes, head, in_scratch);
         }
@@ -512,7 +528,7 @@ parse(struct gl_conn *conn, struct gl_str bytes, bool in_scratch)
     }
     if (in_scratch &&
         gl_buf_append(&conn->in, bytes.p, bytes.n, SIZE_MAX) < 0) {
-        refuse(conn, 503, false);
+        refuse(conn, bytes, 503, false);
         return false;
     }
     await_rest_of_head(conn, head);
@@ -537,12 +553,10 @@ receive_and_parse(struct gl_conn *conn)
         return parse(conn, (struct gl_str){e->scratch, (size_t)n}, true);
     }
     if (gl_buf_append(&conn->in, e->scratch, (size_t)n, SIZE_MAX) < 0) {
-        refuse(conn, 503, false);
+        refuse(conn, gl_buf_str(&conn->in), 503, false);
         return false;
     }
-    return parse(
-        conn, (struct gl_str){gl_buf_data(&conn->in), gl_buf_len(&conn->in)},
-        false);
+    return parse(conn, gl_buf_str(&conn->in), false);
 }
 
 /* IDLE and HEAD: looks for the next request. */
@@ -565,10 +579,7 @@ look_for_request(struct gl_conn *conn)
                              conn->engine->options.keepalive_timeout_ms);
     }
     if (conn->state == GL_CONN_IDLE && gl_buf_len(&conn->in) > 0) {
-        more = parse(
-            conn,
-            (struct gl_str){gl_buf_data(&conn->in), gl_buf_len(&conn->in)},
-            false);
+        more = parse(conn, gl_buf_str(&conn->in), false);
     }
     for (int i = 0; more && i < READS_PER_EVENT; i++) {
         more = receive_and_parse(conn);
@@ -608,7 +619,7 @@ gl_conn_next(struct gl_conn *conn)
 static enum gl_chunk_event
 discard_buffered(struct gl_conn *conn)
 {
-    struct gl_str in = {gl_buf_data(&conn->in), gl_buf_len(&conn->in)};
+    struct gl_str in = gl_buf_str(&conn->in);
     struct gl_str data;
     enum gl_chunk_event ev;
     size_t before = in.n;
@@ -859,7 +870,7 @@ conn_deadline(struct gl_timer *timer)
         gl_proxy_expire(conn);
         break;
     case GL_CONN_HEAD:
-        refuse(conn, 408, false);
+        refuse(conn, gl_buf_str(&conn->in), 408, false);
         break;
     case GL_CONN_BUSY:
         busy_deadline(conn);
@@ -868,7 +879,10 @@ conn_deadline(struct gl_timer *timer)
         stop_discarding(conn);
         break;
     case GL_CONN_QUEUED:
-        refuse_overload(conn, true, conn->request->head_only);
+        refuse_overload(
+            conn,
+            (struct gl_str){conn->request->bytes, conn->request->head->size},
+            true, conn->request->head_only);
         break;
     case GL_CONN_IDLE:
     case GL_CONN_FLUSH:

@@ -31,6 +31,7 @@ struct gl_protocol {
     const char *name;
     bool keeps_alive; /* a connection may carry several requests */
     bool chunks;      /* an answer may come in chunks */
+    bool has_line;    /* a head begins with a request line */
     /* Makes `head` ready for a new request. */
     void (*begin)(struct gl_head *head);
     /* Looks at all bytes of a head so far (see gl_http1_head_parse).  May

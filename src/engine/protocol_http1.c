@@ -22,6 +22,34 @@ is_packet(struct gl_str bytes)
            bytes.p[6] <= 'Z';
 }
 
+/* For an operator whose own clients meet a limit, or who has mistaken the
+ * protocol.  What else is refused is the Internet as ever. */
+static void
+explain(struct gl_conn *conn, enum gl_head_result result, struct gl_str bytes)
+{
+    const struct gl_options *o = gl_engine_options(conn->engine);
+    const char *peer = gl_conn_peer_name(conn);
+
+    if (result == GL_HEAD_LINE_TOO_LONG) {
+        gl_engine_explain(conn->engine,
+                          "a request from %s was refused with 414: its line "
+                          "has over %u bytes (--limit-request-line)",
+                          peer, (unsigned)o->line_max_bytes);
+    } else if (result == GL_HEAD_TOO_LARGE) {
+        gl_engine_explain(conn->engine,
+                          "a request from %s was refused with 431: its head "
+                          "has over %u bytes (--buffer-size), or over %u "
+                          "fields (--limit-request-fields)",
+                          peer, (unsigned)o->head_max_bytes,
+                          (unsigned)o->fields_max);
+    } else if (is_packet(bytes)) {
+        gl_engine_explain(conn->engine,
+                          "%s sent a uwsgi packet to an --http-socket: for "
+                          "uwsgi_pass give it a --socket",
+                          peer);
+    }
+}
+
 static enum gl_intake
 http1_intake(struct gl_conn *conn, struct gl_head *head, struct gl_str bytes,
              int *ret_status)
@@ -41,12 +69,7 @@ http1_intake(struct gl_conn *conn, struct gl_head *head, struct gl_str bytes,
     if (result == GL_HEAD_MORE) {
         return GL_INTAKE_MORE;
     }
-    if (is_packet(bytes)) {
-        gl_engine_explain(conn->engine,
-                          "%s sent a uwsgi packet to an --http-socket: for "
-                          "uwsgi_pass give it a --socket",
-                          gl_conn_peer_name(conn));
-    }
+    explain(conn, result, bytes);
     *ret_status = gl_http1_head_status(result);
     return GL_INTAKE_REFUSE;
 }
@@ -75,6 +98,7 @@ const struct gl_protocol gl_protocol_http1 = {
     .name = "http1",
     .keeps_alive = true,
     .chunks = true,
+    .has_line = true,
     .begin = gl_http1_head_init,
     .intake = http1_intake,
     .body = http1_body,

@@ -271,9 +271,8 @@ add_ranges(const struct gl_representation *r, struct gl_file_answer *a,
 
         error = gl_buf_append(&text, part, part_head(r, i, part), SIZE_MAX);
         if (error == 0) {
-            error = gl_file_answer_add(
-                a, (struct gl_str){gl_buf_data(&text), gl_buf_len(&text)},
-                (off_t)range->at, range->size);
+            error = gl_file_answer_add(a, gl_buf_str(&text), (off_t)range->at,
+                                       range->size);
         }
         gl_buf_fini(&text);
     }

@@ -298,7 +298,7 @@ static ssize_t
 read_buffered(struct gl_request *req, char *dst, size_t room)
 {
     struct gl_buf *buf = &req->conn->in;
-    struct gl_str in = {gl_buf_data(buf), gl_buf_len(buf)};
+    struct gl_str in = gl_buf_str(buf);
     size_t before = in.n;
     ssize_t moved = decode(req, &in, dst, room);
 

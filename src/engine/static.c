@@ -112,7 +112,7 @@ note_for_log(struct work *w, struct gl_file_answer *a)
 {
     const struct gl_request *req = w->req;
     const char *peer = gl_request_peer(req)->text;
-    struct gl_str head = {gl_buf_data(&w->head), gl_buf_len(&w->head)};
+    struct gl_str head = gl_buf_str(&w->head);
     const struct gl_access_entry entry = {
         .peer = {peer, strlen(peer)},
         .method = method_of(req),
@@ -153,7 +153,7 @@ send_answer(struct work *w, const struct gl_representation *r,
         gl_file_answer_free(a);
         return -ENOMEM;
     }
-    head = (struct gl_str){gl_buf_data(&w->head), gl_buf_len(&w->head)};
+    head = gl_buf_str(&w->head);
     error = r != NULL ? gl_representation_add(r, a, head, req->head_only)
                       : gl_file_answer_add(a, head, 0, 0);
     if (error < 0) {

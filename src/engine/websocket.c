@@ -142,9 +142,7 @@ send_deflated(struct gl_ws *ws, enum gl_ws_opcode opcode,
     int error = ws->codec.deflate(ws->codec.arg, message, &small);
 
     if (error == 0) {
-        error = send_frame(
-            ws, opcode, true,
-            (struct gl_str){gl_buf_data(&small), gl_buf_len(&small)});
+        error = send_frame(ws, opcode, true, gl_buf_str(&small));
     }
     gl_buf_fini(&small);
     /* What the peer did not get would be missing in its window. */

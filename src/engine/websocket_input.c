@@ -127,9 +127,7 @@ end_frame(struct gl_ws *ws)
     } else if (ws->opcode == GL_WS_TEXT && !gl_utf8_complete(&ws->utf8)) {
         fail_for(ws, -EILSEQ);
     } else {
-        set_ready(ws, GL_WS_IN_BUFFER,
-                  (struct gl_str){gl_buf_data(&ws->message),
-                                  gl_buf_len(&ws->message)});
+        set_ready(ws, GL_WS_IN_BUFFER, gl_buf_str(&ws->message));
     }
 }
 

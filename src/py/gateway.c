@@ -16,6 +16,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
+/* Of a client that left before its answer, in the log alone; nginx's. */
+#define STATUS_DEPARTED 499
+
 /* --- kits ------------------------------------------------------------- */
 
 void
@@ -462,7 +465,7 @@ log_access(GlExchange *x, struct gl_access_log *log, bool rest)
         .micros = (uint32_t)(took_ns / 1000),
         .switches = x->core->switches,
         .core = x->core->id,
-        .status = x->status,
+        .status = x->status != 0 ? x->status : STATUS_DEPARTED,
     };
 
     if (rest) {

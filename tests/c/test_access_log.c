@@ -139,13 +139,49 @@ test_refusal(void)
     check_case("refusal");
     outlet_open(&o);
     log = gl_access_log_new(o.write_fd, GL_ACCESS_UWSGI);
-    gl_access_log_refusal(log, "10.0.0.1", 400, 211);
+    gl_access_log_refusal(log, "10.0.0.1", GL_STR(""), 400, 211);
     gl_access_log_free(log);
     outlet_read(&o);
     CHECK(strstr(o.text, "10.0.0.1 () {0 vars in 0 bytes}") != NULL);
     CHECK(strstr(o.text, " - - => generated 0 bytes in 0 msecs (- 400) 0 "
                          "headers in 211 bytes") != NULL);
     outlet_close(&o);
+}
+
+/* What came of a refused head is told as far as it is a request line. */
+static void
+test_refused_lines(void)
+{
+    static const struct {
+        const char *came;
+        const char *shown;
+    } rows[] = {
+        {"PUT /a HTTP/1.1\r\nHost: b\r\n", "\"PUT /a HTTP/1.1\""},
+        {"\r\n\nGET / HTTP/1.1", "\"GET / HTTP/1.1\""},
+        {"GET /a b HTTP/1.1\r\n", "\"GET /a b HTTP/1.1\""},
+        {"GET /begun", "\"GET /begun -\""},
+        {"GET ", "\"GET - -\""},
+        {" ", "\"- - -\""},
+        {"  ", "\"- - -\""},
+        {"\x16\x03\x01\x02", "\"\\x16\\x03\\x01\\x02 - -\""},
+        {"\r\n", "\"- - -\""},
+    };
+    static struct outlet o;
+
+    for (size_t i = 0; i < GL_ARRAY_LEN(rows); i++) {
+        struct gl_access_log *log;
+
+        check_case("refused line %zu", i);
+        outlet_open(&o);
+        log = gl_access_log_new(o.write_fd, GL_ACCESS_COMBINED);
+        gl_access_log_refusal(
+            log, "10.0.0.1",
+            (struct gl_str){rows[i].came, strlen(rows[i].came)}, 400, 211);
+        gl_access_log_free(log);
+        outlet_read(&o);
+        CHECK(strstr(o.text, rows[i].shown) != NULL);
+        outlet_close(&o);
+    }
 }
 
 /* Whatever a peer sends, a line is one line, and bounded. */
@@ -280,6 +316,7 @@ main(void)
     test_uwsgi_line();
     test_combined_line();
     test_refusal();
+    test_refused_lines();
     test_hostile_text(GL_ACCESS_UWSGI);
     test_hostile_text(GL_ACCESS_COMBINED);
     test_full_pipe();

@@ -418,7 +418,7 @@ test_refusals_reach_the_access_log(void)
     n = read(fds[0], text, sizeof(text) - 1);
     CHECK(n > 0 && strncmp(text, "10.0.0.7 - - [", 14) == 0);
     text[n > 0 ? n : 0] = '\0';
-    CHECK(strstr(text, "\"- - -\" 400 ") != NULL);
+    CHECK(strstr(text, "\"G@T - -\" 400 ") != NULL);
     end_test(&rig, &peer);
     gl_access_log_free(rig.access_log);
     close(fds[0]);

@@ -201,7 +201,7 @@ static const struct {
     {GET_VARS "|HTTP_TRANSFER_ENCODING=chunked", "411", "chunked"},
     {GET_VARS "|HTTP_A=1|HTTP_B=2|HTTP_C=3", "431",
      "over 2 header fields (--limit-request-fields)"},
-    {"REQUEST_METHOD=POST|CONTENT_LENGTH=11", "413", ""},
+    {"REQUEST_METHOD=POST|CONTENT_LENGTH=11", "413", "(--limit-post)"},
 };
 
 static void

@@ -145,14 +145,48 @@ def test_long_texts_are_cut(style: str) -> None:
 
 
 def test_refusals_are_logged() -> None:
-    with server(APP, "--access-log-format", "combined") as s:
+    options = ["--access-log-format", "combined", "--limit-post", "10"]
+    with server(APP, *options) as s:
         s.raw(b"rubbish\r\n\r\n")
-        s.raw(b"GET / HTTP/3.0\r\n\r\n")
+        s.raw(b"GET /3 HTTP/3.0\r\n\r\n")
+        s.raw(b"PUT /a HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n")
+        s.raw(b"GET /" + 9000 * b"x" + b" HTTP/1.1\r\nHost: a\r\n\r\n")
+        s.raw(b"GET /b HTTP/1.1\r\n" + 101 * b"A: b\r\n" + b"\r\n")
         s.stop()
         lines = lines_of(s, COMBINED)
-        assert [line["status"] for line in lines] == ["400", "505"]
-        assert {line["method"] for line in lines} == {"-"}
+        assert [
+            (line["status"], line["method"], line["uri"][:3]) for line in lines
+        ] == [
+            ("400", "rubbish", "-"),
+            ("505", "GET", "/3"),
+            ("413", "PUT", "/a"),
+            ("414", "GET", "/xx"),
+            ("431", "GET", "/b"),
+        ]
         assert {line["addr"] for line in lines} == {"127.0.0.1"}
+        for reason in [
+            "refused with 413: its body has over 10 bytes (--limit-post)",
+            "414: its line has over 8190 bytes (--limit-request-line)",
+            "over 100 fields (--limit-request-fields)",
+        ]:
+            assert reason in s.err
+
+
+@pytest.mark.parametrize("style", ["uwsgi", "combined"])
+def test_a_departed_client_is_logged_as_by_nginx(style: str) -> None:
+    """499: there was no answer, and a log's reader expects a status."""
+    app = """
+        def application(environ, start_response):
+            environ["wsgi.input"].read()
+    """
+    with server(app, "--access-log-format", style) as s:
+        with open_wire(s) as wire:
+            wire.send(request("PUT", "/a", "Content-Length: 5") + b"abc")
+            wire.half_close()
+            wire.expect_end()
+        s.stop()
+        (line,) = lines_of(s, UWSGI if style == "uwsgi" else COMBINED)
+        assert line["status"] == "499"
 
 
 def test_lines_come_soon_and_together() -> None:
