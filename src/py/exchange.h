@@ -33,6 +33,8 @@ typedef struct {
     size_t head_n, head_cap;
     uint64_t length; /* Content-Length, if has_length */
     uint64_t body_sent;
+    uint64_t sent_before, body_before; /* req->sent_bytes and body_sent when
+                                        * the piece being written began */
     uint64_t since_ns; /* of running without a wait; 0: not looked at yet */
     char *sendfile;    /* owned: the value of X-Sendfile; NULL: none */
     struct gl_file_answer *rest;    /* owned: sent after the application */
@@ -48,7 +50,7 @@ typedef struct {
     bool has_validators; /* an ETag or Last-Modified of its own */
     bool chunked;
     bool no_body; /* HEAD, 204, 304 */
-    bool writing;
+    bool writing; /* a piece, perhaps parked amid it: nobody else may */
     bool fileno_given;
     bool slept;    /* in uwsgi.async_sleep(): the next suspend() is over */
     bool upgraded; /* it speaks HTTP no longer */

@@ -76,7 +76,7 @@ begin(GlExchange *x, struct gl_core *core)
     x->environ = NULL;
     x->started = x->head_sent = x->has_length = x->has_date = false;
     x->has_server = x->wants_close = x->chunked = x->no_body = false;
-    x->has_validators = false;
+    x->has_validators = x->writing = false;
     x->fileno_given = x->slept = x->upgraded = false;
 }
 

@@ -490,6 +490,34 @@ gl_response_end_output(GlExchange *x)
 }
 
 int
+gl_response_claim(GlExchange *x)
+{
+    if (x->writing) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "another greenlet is writing this response");
+        return -1;
+    }
+    x->writing = true;
+    x->sent_before = x->req->sent_bytes;
+    x->body_before = x->body_sent;
+    return 0;
+}
+
+void
+gl_response_give_up(GlExchange *x)
+{
+    if (x->req == NULL) {
+        return;
+    }
+    /* Without a byte before it, the head was in it. */
+    if (x->sent_before > 0 && x->req->sent_bytes == x->sent_before) {
+        x->body_sent = x->body_before;
+    } else {
+        gl_response_end_output(x);
+    }
+}
+
+int
 gl_response_send_all(GlExchange *x, struct iovec *iov, int count, bool last)
 {
     while (count > 0) {
@@ -501,9 +529,7 @@ gl_response_send_all(GlExchange *x, struct iovec *iov, int count, bool last)
             return gl_exchange_fail(x, (int)n);
         }
         if (count > 0 && gl_exchange_wait(x, true) < 0) {
-            if (x->req != NULL) {
-                gl_response_end_output(x);
-            }
+            gl_response_give_up(x);
             return -1;
         }
     }
@@ -582,15 +608,13 @@ join_head(GlExchange *x, struct iovec *iov, const char *bytes, size_t n)
 }
 
 int
-gl_response_send(GlExchange *x, const char *bytes, size_t n, bool last)
+gl_response_send_claimed(GlExchange *x, const char *bytes, size_t n,
+                         bool last)
 {
     struct iovec iov[4];
     char chunk[GL_CHUNK_HEAD_BYTES];
     int count = 0;
 
-    if (x->upgraded) {
-        return n > 0 ? gl_exchange_check_http(x) : 0;
-    }
     if (!x->head_sent && last && x->started && !x->has_length) {
         x->has_length = true; /* all of the body is here */
         x->length = n;
@@ -620,6 +644,22 @@ gl_response_send(GlExchange *x, const char *bytes, size_t n, bool last)
         }
     }
     return gl_response_send_all(x, iov, count, last);
+}
+
+int
+gl_response_send(GlExchange *x, const char *bytes, size_t n, bool last)
+{
+    int error;
+
+    if (x->upgraded) {
+        return n > 0 ? gl_exchange_check_http(x) : 0;
+    }
+    if (gl_response_claim(x) < 0) {
+        return -1;
+    }
+    error = gl_response_send_claimed(x, bytes, n, last);
+    x->writing = false;
+    return error;
 }
 
 /* Sum of the items' sizes, or -1 with TypeError for one that isn't bytes. */
@@ -696,8 +736,12 @@ gl_response_send_sequence(GlExchange *x, PyObject *items)
         }
         return error;
     }
+    if (gl_response_claim(x) < 0) {
+        return -1;
+    }
     fixed = PySequence_Tuple(items); /* nobody changes it while we park */
     if (fixed == NULL) {
+        x->writing = false;
         return -1;
     }
     if (x->started && !x->has_length && x->status != 304) {
@@ -708,6 +752,7 @@ gl_response_send_sequence(GlExchange *x, PyObject *items)
         error =
             send_items(x, fixed, i, i + IOV_ITEMS < n ? i + IOV_ITEMS : n);
     }
+    x->writing = false;
     Py_DECREF(fixed);
     return error;
 }
@@ -718,20 +763,40 @@ int
 gl_response_send_raw(GlExchange *x, const char *bytes, size_t n)
 {
     struct iovec iov = {(void *)(uintptr_t)bytes, n};
+    int error;
 
-    if (gl_response_check_open(x) < 0) {
+    if (gl_response_check_open(x) < 0 || gl_response_claim(x) < 0) {
         return -1;
     }
     x->started = x->head_sent = true; /* what follows is sent as it is, too */
     x->req->keep_alive = false;
     x->body_sent += n;
-    return gl_response_send_all(x, &iov, 1, false);
+    error = gl_response_send_all(x, &iov, 1, false);
+    x->writing = false;
+    return error;
+}
+
+/* Ends the client's stream, after the rest of the answer.  0 or -1. */
+static int
+end_stream(GlExchange *x)
+{
+    if (gl_response_finish_rest(x) < 0) {
+        return -1;
+    }
+    while (gl_request_shutdown(x->req) == -EAGAIN) {
+        if (gl_exchange_wait(x, true) < 0) {
+            return -1;
+        }
+    }
+    gl_response_end_output(x); /* also where the client has gone already */
+    x->req->user = NULL; /* its own end is none of the request's concern */
+    return 0;
 }
 
 int
 gl_response_disconnect(GlExchange *x)
 {
-    int error = 0;
+    int error;
 
     if (x->websocket != NULL) {
         gl_websocket_begin_close((GlWebSocket *)x->websocket, 1000);
@@ -743,15 +808,10 @@ gl_response_disconnect(GlExchange *x)
         }
         PyErr_Clear(); /* it was faster */
     }
-    if (gl_response_finish_rest(x) < 0) {
+    if (gl_response_claim(x) < 0) {
         return -1;
     }
-    while ((error = gl_request_shutdown(x->req)) == -EAGAIN) {
-        if (gl_exchange_wait(x, true) < 0) {
-            return -1;
-        }
-    }
-    gl_response_end_output(x); /* also where the client has gone already */
-    x->req->user = NULL; /* its own end is none of the request's concern */
-    return 0;
+    error = end_stream(x);
+    x->writing = false;
+    return error;
 }

@@ -17,8 +17,19 @@ int gl_response_complete_head(GlExchange *x);
 /* Adds a piece that is to be sent, unless it is empty. */
 void gl_response_add_iov(struct iovec *iov, int *count, const char *bytes,
                          size_t n);
-/* Sends all of it, parking while the socket is full.  0 or -1: what follows
- * a part of it would be taken for the rest, so nothing follows. */
+/* Begins a piece of the answer: until the caller clears x->writing nobody
+ * else gets a byte in between, wherever it parks.  0, or -1 with RuntimeError
+ * while another one does that. */
+int gl_response_claim(GlExchange *x);
+/* The piece that was claimed cannot be sent whole: what follows a part of it
+ * would be taken for the rest, so nothing follows.  One of which nothing has
+ * left never was. */
+void gl_response_give_up(GlExchange *x);
+/* gl_response_send() within a claim. */
+int gl_response_send_claimed(GlExchange *x, const char *bytes, size_t n,
+                             bool last);
+/* Sends all of it, parking while the socket is full; within a claim.  0, or
+ * -1: the piece is given up. */
 int gl_response_send_all(GlExchange *x, struct iovec *iov, int count,
                          bool last);
 /* 0 while bytes may follow; -1 with RuntimeError where the exchange is none

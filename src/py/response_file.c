@@ -235,9 +235,7 @@ send_whole_range(GlExchange *x, int fd, off_t at, uint64_t size)
     uint64_t before = x->body_sent;
 
     if (send_file_bytes(x, fd, at, size) < 0) {
-        if (x->req != NULL) {
-            gl_response_end_output(x);
-        }
+        gl_response_give_up(x);
         return -1;
     }
     return x->body_sent - before < size ? file_ended_early(x) : 0;
@@ -263,7 +261,7 @@ send_read_range(GlExchange *x, int fd, off_t at, uint64_t size)
             error = file_ended_early(x);
             break;
         }
-        error = gl_response_send(x, bytes, (size_t)n, false);
+        error = gl_response_send_claimed(x, bytes, (size_t)n, false);
         if (error == 0) {
             error = gl_exchange_be_fair(x);
         }
@@ -274,16 +272,13 @@ send_read_range(GlExchange *x, int fd, off_t at, uint64_t size)
     return error;
 }
 
-int
-gl_response_send_range(GlExchange *x, int fd, off_t at, uint64_t size)
+static int
+send_range(GlExchange *x, int fd, off_t at, uint64_t size)
 {
     struct iovec iov[2], end = {(void *)(uintptr_t)"\r\n", 2};
     char chunk[GL_CHUNK_HEAD_BYTES];
     int count = 0;
 
-    if (gl_response_check_open(x) < 0) {
-        return -1;
-    }
     if (gl_response_begin(x, iov, &count) < 0) {
         return -1;
     }
@@ -303,4 +298,17 @@ gl_response_send_range(GlExchange *x, int fd, off_t at, uint64_t size)
     }
     return x->chunked && size > 0 ? gl_response_send_all(x, &end, 1, false)
                                   : 0;
+}
+
+int
+gl_response_send_range(GlExchange *x, int fd, off_t at, uint64_t size)
+{
+    int error;
+
+    if (gl_response_check_open(x) < 0 || gl_response_claim(x) < 0) {
+        return -1;
+    }
+    error = send_range(x, fd, at, size);
+    x->writing = false;
+    return error;
 }
