@@ -662,14 +662,15 @@ gl_response_send(GlExchange *x, const char *bytes, size_t n, bool last)
     return error;
 }
 
-/* Sum of the items' sizes, or -1 with TypeError for one that isn't bytes. */
+/* Sum of the sizes of a tuple's items, or -1 with TypeError for one that
+ * isn't bytes. */
 static Py_ssize_t
 total_size(PyObject *items)
 {
     Py_ssize_t total = 0;
 
-    for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items); i++) {
-        PyObject *item = PySequence_Fast_GET_ITEM(items, i);
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(items); i++) {
+        PyObject *item = PyTuple_GET_ITEM(items, i);
 
         if (!PyBytes_Check(item)) {
             PyErr_Format(PyExc_TypeError,
@@ -701,59 +702,60 @@ send_items(GlExchange *x, PyObject *items, Py_ssize_t from, Py_ssize_t to)
     return gl_response_send_all(x, iov, count, to == PyTuple_GET_SIZE(items));
 }
 
-int
-gl_response_send_sequence(GlExchange *x, PyObject *items)
+/* Sends the items of a tuple of bytes, each as a piece.  0 or -1. */
+static int
+send_singly(GlExchange *x, PyObject *items)
 {
-    Py_ssize_t n = PySequence_Fast_GET_SIZE(items);
-    Py_ssize_t total = total_size(items);
-    PyObject *fixed;
+    Py_ssize_t n = PyTuple_GET_SIZE(items);
     int error = 0;
 
-    if (total < 0) {
-        return -1;
-    }
-    if (n <= 1 || x->head_sent) { /* with write() used: by single pieces */
-        for (Py_ssize_t i = 0; i < n - 1 && error == 0; i++) {
-            PyObject *item = Py_NewRef(PySequence_Fast_GET_ITEM(items, i));
+    for (Py_ssize_t i = 0; i < n && error == 0; i++) {
+        PyObject *item = PyTuple_GET_ITEM(items, i);
 
-            error = gl_response_send(x, PyBytes_AS_STRING(item),
-                                     (size_t)PyBytes_GET_SIZE(item), false);
-            Py_DECREF(item);
-            if (error == 0 && PySequence_Fast_GET_SIZE(items) != n) {
-                PyErr_SetString(PyExc_RuntimeError,
-                                "the response changed while it was sent");
-                error = -1;
-            }
-        }
-        if (error == 0) {
-            PyObject *item = n > 0 ? PySequence_Fast_GET_ITEM(items, n - 1)
-                                   : x->st->empty_bytes;
-
-            Py_INCREF(item);
-            error = gl_response_send(x, PyBytes_AS_STRING(item),
-                                     (size_t)PyBytes_GET_SIZE(item), true);
-            Py_DECREF(item);
-        }
-        return error;
+        error = gl_response_send(x, PyBytes_AS_STRING(item),
+                                 (size_t)PyBytes_GET_SIZE(item), i == n - 1);
     }
+    return error;
+}
+
+/* Sends a tuple of bytes that is the whole body: one piece.  0 or -1. */
+static int
+send_whole(GlExchange *x, PyObject *items, size_t total)
+{
+    Py_ssize_t n = PyTuple_GET_SIZE(items);
+    int error = 0;
+
     if (gl_response_claim(x) < 0) {
-        return -1;
-    }
-    fixed = PySequence_Tuple(items); /* nobody changes it while we park */
-    if (fixed == NULL) {
-        x->writing = false;
         return -1;
     }
     if (x->started && !x->has_length && x->status != 304) {
         x->has_length = true;
-        x->length = (uint64_t)total;
+        x->length = total;
     }
     for (Py_ssize_t i = 0; i < n && error == 0; i += IOV_ITEMS) {
         error =
-            send_items(x, fixed, i, i + IOV_ITEMS < n ? i + IOV_ITEMS : n);
+            send_items(x, items, i, i + IOV_ITEMS < n ? i + IOV_ITEMS : n);
     }
     x->writing = false;
-    Py_DECREF(fixed);
+    return error;
+}
+
+int
+gl_response_send_sequence(GlExchange *x, PyObject *items)
+{
+    /* Whoever has the list may change it while we park. */
+    PyObject *fixed = PySequence_Tuple(items);
+    Py_ssize_t total = fixed != NULL ? total_size(fixed) : -1;
+    int error = -1;
+
+    if (total >= 0 && PyTuple_GET_SIZE(fixed) == 0) {
+        error = gl_response_send(x, "", 0, true);
+    } else if (total >= 0 && (x->head_sent || PyTuple_GET_SIZE(fixed) == 1)) {
+        error = send_singly(x, fixed);
+    } else if (total >= 0) {
+        error = send_whole(x, fixed, (size_t)total);
+    }
+    Py_XDECREF(fixed);
     return error;
 }
 

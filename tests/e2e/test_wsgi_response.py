@@ -142,6 +142,22 @@ APP = """
         while True:
             write(b"x" * int(environ["QUERY_STRING"]))
 
+    def changed(environ, start_response):
+        '''A list of which an item becomes none while the first is sent.'''
+        how = environ["QUERY_STRING"]
+        write = text(start_response)
+        if how == "written":
+            write(b"before,")
+        global items
+        items = [b"x" * (8 << 20), b",one", b",two"]
+        print(f"changed begins: {how}", flush=True)
+        return items
+
+    def change(environ, start_response):
+        items[1:] = [bytearray(b"A" * 2000), None]
+        text(start_response)
+        return [b"changed"]
+
     def hello(environ, start_response):
         text(start_response)
         return [b"hello"]
@@ -321,6 +337,20 @@ def test_a_slow_client_is_waited_for(s: Server) -> None:
         body = read_to_end(sock).partition(b"\r\n\r\n")[2]
     assert body == b"".join(b"%06d|" % n * 10000 for n in range(400))
     assert int(s.get("/progressed").text) - begin == 400
+
+
+@pytest.mark.parametrize(
+    ("how", "before"), [("whole", b""), ("written", b"before,")]
+)
+def test_a_list_is_sent_as_it_was_returned(
+    s: Server, how: str, before: bytes
+) -> None:
+    with s.connect() as sock:
+        sock.sendall(b"GET /changed?%s HTTP/1.0\r\n\r\n" % how.encode())
+        s.wait_for(f"changed begins: {how}\n")
+        assert s.get("/change").text == "changed"
+        body = read_to_end(sock).partition(b"\r\n\r\n")[2]
+    assert body == before + b"x" * (8 << 20) + b",one,two"
 
 
 def settled_progress(s: Server) -> int:
