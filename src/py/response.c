@@ -607,6 +607,20 @@ join_head(GlExchange *x, struct iovec *iov, const char *bytes, size_t n)
     return true;
 }
 
+/* All of the body is here, which tells its length.  That of a 304 is that of
+ * a 200, and that of HEAD is that of GET: of it an application that gives
+ * nothing says nothing (RFC 9110, 8.6). */
+static void
+note_whole_body(GlExchange *x, size_t n)
+{
+    bool unknown = x->status == 304 || (x->req->head_only && n == 0);
+
+    if (x->started && !x->has_length && !unknown) {
+        x->has_length = true;
+        x->length = n;
+    }
+}
+
 int
 gl_response_send_claimed(GlExchange *x, const char *bytes, size_t n,
                          bool last)
@@ -615,12 +629,8 @@ gl_response_send_claimed(GlExchange *x, const char *bytes, size_t n,
     char chunk[GL_CHUNK_HEAD_BYTES];
     int count = 0;
 
-    if (!x->head_sent && last && x->started && !x->has_length) {
-        x->has_length = true; /* all of the body is here */
-        x->length = n;
-        if (x->status == 304) {
-            x->has_length = false; /* its length is that of a 200 */
-        }
+    if (!x->head_sent && last) {
+        note_whole_body(x, n);
     }
     if (gl_response_begin(x, iov, &count) < 0) {
         return -1;
@@ -728,10 +738,7 @@ send_whole(GlExchange *x, PyObject *items, size_t total)
     if (gl_response_claim(x) < 0) {
         return -1;
     }
-    if (x->started && !x->has_length && x->status != 304) {
-        x->has_length = true;
-        x->length = total;
-    }
+    note_whole_body(x, total);
     for (Py_ssize_t i = 0; i < n && error == 0; i += IOV_ITEMS) {
         error =
             send_items(x, items, i, i + IOV_ITEMS < n ? i + IOV_ITEMS : n);
