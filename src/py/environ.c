@@ -157,8 +157,8 @@ decoded_path(GlExchange *x, struct gl_str path)
     }
     n = gl_url_decode(dst, path);
     if (n < 0) {
-        x->refusal = 400;
         gl_raise_errno(-EBADMSG, "bad percent-escape in the path");
+        (void)gl_exchange_mark(x, 400);
     } else {
         text = gl_latin1((struct gl_str){dst, (size_t)n});
     }

@@ -42,7 +42,6 @@ typedef struct {
     uint32_t fields;
     uint32_t vars, vars_bytes;
     int status;
-    int refusal;    /* what a failed read of the body calls for, or 0 */
     bool started;   /* start_response was called */
     bool head_sent; /* at least tried to */
     bool has_length, has_date, has_server;
@@ -81,9 +80,15 @@ struct gl_kit {
 /* The request of a live exchange in the calling thread, or NULL with
  * RuntimeError set. */
 struct gl_request *gl_exchange_request(GlExchange *x);
-/* Raises what a failed gl_request_read/send means; remembers the status that
- * it calls for.  Returns -1. */
+/* Raises what a failed gl_request_read/send means, marked with the status
+ * that it calls for.  Returns -1. */
 int gl_exchange_fail(GlExchange *x, int error);
+/* Marks the exception that is set as the client's fault, which calls for a
+ * status.  Where memory is lacking MemoryError takes its place.  -1. */
+int gl_exchange_mark(GlExchange *x, int status);
+/* That status, where OSError is set that is so marked or came of one that is;
+ * or 0: it is the application's own. */
+int gl_exchange_marked_status(GlExchange *x);
 /* Parks until reading (or writing) the request is worth trying, at most for
  * timeout_ns (0: as the options say).  Only in the request's own greenlets:
  * RuntimeError elsewhere.  0 or -1. */

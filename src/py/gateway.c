@@ -72,7 +72,7 @@ begin(GlExchange *x, struct gl_core *core)
     x->head_n = 0;
     x->length = x->body_sent = x->since_ns = 0;
     x->fields = x->vars = x->vars_bytes = 0;
-    x->status = x->refusal = 0;
+    x->status = 0;
     x->environ = NULL;
     x->started = x->head_sent = x->has_length = x->has_date = false;
     x->has_server = x->wants_close = x->chunked = x->no_body = false;
@@ -326,6 +326,8 @@ report(GlExchange *x, const char *what)
 static int
 failure_status(GlExchange *x, GlEngine *engine)
 {
+    int status;
+
     if (PyErr_ExceptionMatches(x->st->greenlet_exit) && engine->stopping) {
         PyErr_Clear();
         report(x, "ended by the server's stop");
@@ -339,14 +341,13 @@ failure_status(GlExchange *x, GlEngine *engine)
         }
         return 0;
     }
-    if (x->refusal != 0 &&
-        PyErr_ExceptionMatches(PyExc_OSError)) { /* not a bug after it */
+    status = gl_exchange_marked_status(x);
+    if (status != 0) {
         PyErr_Clear(); /* the client's fault; it is told so if it can be */
-        return x->head_sent ? 0 : x->refusal;
+        return x->head_sent ? 0 : status;
     }
     if (!x->upgraded && PyErr_ExceptionMatches(x->st->websocket_error)) {
-        int status = gl_websocket_refused_status();
-
+        status = gl_websocket_refused_status();
         if (status != 500) {
             PyErr_Clear(); /* a client that asked wrongly is no bug */
             return status;

@@ -15,6 +15,7 @@
 
 #define FAIR_NS 2000000 /* of moving bytes without a wait */
 #define KIT_HANDLES 4   /* of a kit on its exchange */
+#define CHAIN_MAX 32    /* of causes, which may be made a circle */
 
 /* --- the exchange itself ---------------------------------------------- */
 
@@ -64,23 +65,71 @@ gl_exchange_request(GlExchange *x)
     return x->req;
 }
 
+/* An attribute of the exception, for to hold it would hold its frames; and
+ * another one may come to lie where it was. */
+int
+gl_exchange_mark(GlExchange *x, int status)
+{
+    struct gl_exc exc = gl_exc_take();
+    PyObject *number = PyLong_FromLong(status);
+
+    if (number != NULL &&
+        PyObject_GenericSetAttr(exc.value, x->st->s_refused, number) == 0) {
+        gl_exc_restore(&exc);
+    }
+    gl_exc_clear(&exc);
+    Py_XDECREF(number);
+    return -1;
+}
+
+/* The mark of an exception, or 0. */
+static long
+mark_of(GlExchange *x, PyObject *exc)
+{
+    PyObject *number = PyObject_GenericGetAttr(exc, x->st->s_refused);
+    long status = number != NULL ? PyLong_AsLong(number) : 0;
+
+    Py_XDECREF(number);
+    PyErr_Clear();
+    return status >= 400 && status <= 599 ? status : 0;
+}
+
+int
+gl_exchange_marked_status(GlExchange *x)
+{
+    struct gl_exc exc;
+    PyObject *one, *cause;
+    long status = 0;
+
+    if (!PyErr_ExceptionMatches(PyExc_OSError)) {
+        return 0;
+    }
+    exc = gl_exc_take();
+    one = Py_XNewRef(exc.value);
+    for (int i = 0; one != NULL && status == 0 && i < CHAIN_MAX; i++) {
+        status = mark_of(x, one);
+        cause = PyException_GetCause(one);
+        Py_SETREF(one, cause != NULL ? cause : PyException_GetContext(one));
+    }
+    Py_XDECREF(one);
+    gl_exc_restore(&exc);
+    return (int)status;
+}
+
 int
 gl_exchange_fail(GlExchange *x, int error)
 {
     switch (error) {
     case -EBADMSG:
-        x->refusal = 400;
         gl_raise_errno(error, "malformed chunked request body");
-        break;
+        return gl_exchange_mark(x, 400);
     case -EMSGSIZE:
-        x->refusal = 413;
         gl_raise_errno(error, "request body over the limit (--limit-post)");
-        break;
+        return gl_exchange_mark(x, 413);
     case -ETIMEDOUT:
-        x->refusal = 408;
         gl_raise_errno(error, "timeout: the client neither sends nor reads "
                               "(--socket-timeout)");
-        break;
+        return gl_exchange_mark(x, 408);
     case -ENOMEM:
         PyErr_NoMemory();
         break;

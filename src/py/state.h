@@ -67,6 +67,7 @@
     X(query_string, "QUERY_STRING")                          \
     X(raw, "raw")                                            \
     X(read, "read")                                          \
+    X(refused, "_greenloop_status")                          \
     X(remote_addr, "REMOTE_ADDR")                            \
     X(remote_port, "REMOTE_PORT")                            \
     X(remote_user, "REMOTE_USER")                            \

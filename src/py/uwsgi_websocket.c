@@ -26,8 +26,8 @@ fail(GlExchange *x, const char *text, int status)
 {
     if (PyErr_ExceptionMatches(x->st->websocket_error)) {
         PyErr_Clear();
-        x->refusal = status;
         PyErr_SetString(PyExc_OSError, text);
+        (void)gl_exchange_mark(x, status);
     }
     return NULL;
 }

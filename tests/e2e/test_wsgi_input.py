@@ -82,7 +82,37 @@ APP = """
             environ["wsgi.input"].read()
         except OSError:
             pass
-        raise LookupError("a bug of the application")
+        if environ["QUERY_STRING"] == "LookupError":
+            raise LookupError("a bug of the application")
+        open("/a bug of the application")
+
+    def kept(environ, start_response):
+        try:
+            environ["wsgi.input"].read()
+        except OSError as error:
+            first = error
+        raise first
+
+    def from_another(environ, start_response):
+        try:
+            environ["wsgi.input"].read()
+        except OSError as error:
+            raise OSError("of a framework") from error
+
+    def amid_another(environ, start_response):
+        try:
+            environ["wsgi.input"].read()
+        except OSError:
+            raise OSError("of a framework")
+
+    def in_a_circle(environ, start_response):
+        try:
+            environ["wsgi.input"].read()
+        except OSError:
+            pass
+        one, other = OSError("one"), OSError("a circle")
+        one.__cause__, other.__cause__ = other, one
+        raise other
 
     def two_readers(environ, start_response):
         text(start_response)
@@ -321,10 +351,27 @@ def test_a_stalled_body_is_a_408(s: Server) -> None:
             assert answer.startswith(b"HTTP/1.1 408 "), answer
 
 
-def test_a_bug_after_a_failed_read_is_logged(s: Server) -> None:
-    answer = s.raw(post("/bug_after_handling", None) + b"zz\r\n")
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/bug_after_handling?LookupError", "LookupError: a bug of the appl"),
+        ("/bug_after_handling?OSError", "directory: '/a bug of the appl"),
+        ("/in_a_circle", "OSError: a circle"),
+    ],
+)
+def test_a_bug_after_a_failed_read_is_logged(
+    s: Server, path: str, text: str
+) -> None:
+    answer = s.raw(post(path, None) + b"zz\r\n")
     assert answer.startswith(b"HTTP/1.1 500 "), answer
-    s.wait_for("LookupError: a bug of the application")
+    s.wait_for(text)
+
+
+@pytest.mark.parametrize("path", ["/kept", "/from_another", "/amid_another"])
+def test_a_failed_read_is_the_client_s_fault(s: Server, path: str) -> None:
+    answer = s.raw(post(path, None) + b"zz\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 "), answer
+    assert f"error in a request: POST {path}\n" not in s.err
 
 
 def test_two_greenlets_cannot_read_at_once(s: Server) -> None:
