@@ -672,23 +672,32 @@ gl_response_send(GlExchange *x, const char *bytes, size_t n, bool last)
     return error;
 }
 
-/* Sum of the sizes of a tuple's items, or -1 with TypeError for one that
- * isn't bytes. */
+/* The size of an item, or -1 with TypeError if it isn't bytes. */
+static Py_ssize_t
+size_of(PyObject *item)
+{
+    if (!PyBytes_Check(item)) {
+        PyErr_Format(PyExc_TypeError,
+                     "the response's items must be bytes, not %.100s",
+                     Py_TYPE(item)->tp_name);
+        return -1;
+    }
+    return PyBytes_GET_SIZE(item);
+}
+
+/* Sum of the sizes of a tuple's items, or -1 with TypeError. */
 static Py_ssize_t
 total_size(PyObject *items)
 {
     Py_ssize_t total = 0;
 
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(items); i++) {
-        PyObject *item = PyTuple_GET_ITEM(items, i);
+        Py_ssize_t n = size_of(PyTuple_GET_ITEM(items, i));
 
-        if (!PyBytes_Check(item)) {
-            PyErr_Format(PyExc_TypeError,
-                         "the response's items must be bytes, not %.100s",
-                         Py_TYPE(item)->tp_name);
+        if (n < 0) {
             return -1;
         }
-        total += PyBytes_GET_SIZE(item);
+        total += n;
     }
     return total;
 }
@@ -712,6 +721,22 @@ send_items(GlExchange *x, PyObject *items, Py_ssize_t from, Py_ssize_t to)
     return gl_response_send_all(x, iov, count, to == PyTuple_GET_SIZE(items));
 }
 
+/* Sends an item as a piece, held while it parks.  0 or -1. */
+static int
+send_item(GlExchange *x, PyObject *item, bool last)
+{
+    Py_ssize_t n = size_of(item);
+    int error;
+
+    if (n < 0) {
+        return -1;
+    }
+    Py_INCREF(item);
+    error = gl_response_send(x, PyBytes_AS_STRING(item), (size_t)n, last);
+    Py_DECREF(item);
+    return error;
+}
+
 /* Sends the items of a tuple of bytes, each as a piece.  0 or -1. */
 static int
 send_singly(GlExchange *x, PyObject *items)
@@ -720,10 +745,7 @@ send_singly(GlExchange *x, PyObject *items)
     int error = 0;
 
     for (Py_ssize_t i = 0; i < n && error == 0; i++) {
-        PyObject *item = PyTuple_GET_ITEM(items, i);
-
-        error = gl_response_send(x, PyBytes_AS_STRING(item),
-                                 (size_t)PyBytes_GET_SIZE(item), i == n - 1);
+        error = send_item(x, PyTuple_GET_ITEM(items, i), i == n - 1);
     }
     return error;
 }
@@ -750,14 +772,19 @@ send_whole(GlExchange *x, PyObject *items, size_t total)
 int
 gl_response_send_sequence(GlExchange *x, PyObject *items)
 {
-    /* Whoever has the list may change it while we park. */
-    PyObject *fixed = PySequence_Tuple(items);
-    Py_ssize_t total = fixed != NULL ? total_size(fixed) : -1;
+    PyObject *fixed;
+    Py_ssize_t total;
     int error = -1;
 
-    if (total >= 0 && PyTuple_GET_SIZE(fixed) == 0) {
-        error = gl_response_send(x, "", 0, true);
-    } else if (total >= 0 && (x->head_sent || PyTuple_GET_SIZE(fixed) == 1)) {
+    if (PySequence_Fast_GET_SIZE(items) == 0) {
+        return gl_response_send(x, "", 0, true);
+    }
+    if (PySequence_Fast_GET_SIZE(items) == 1) {
+        return send_item(x, PySequence_Fast_GET_ITEM(items, 0), true);
+    }
+    fixed = PySequence_Tuple(items); /* a list may change while we park */
+    total = fixed != NULL ? total_size(fixed) : -1;
+    if (total >= 0 && x->head_sent) {
         error = send_singly(x, fixed);
     } else if (total >= 0) {
         error = send_whole(x, fixed, (size_t)total);
