@@ -458,6 +458,11 @@ class Engine:
     def close(self) -> None:
         """Close every connection and end every core.  Not inside a request."""
 
+    def flush_access_log(self) -> None:
+        """Write the lines that wait, as far as they are taken.  From any
+        thread.
+        """
+
     def stats(self) -> dict[str, int]:
         """Counters, as a dict of ints."""
 

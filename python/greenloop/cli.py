@@ -90,7 +90,7 @@ def _version() -> str:
 
 
 def _serve(settings: Settings) -> int:
-    from greenloop import addresses, loader, worker
+    from greenloop import addresses, loader, messages, worker
 
     _flush_lines()
     try:
@@ -100,6 +100,8 @@ def _serve(settings: Settings) -> int:
         return _fail(
             settings.prog, str(error), getattr(error, "exit_status", 1)
         )
+    finally:
+        messages.release_streams()
 
 
 def _flush_lines() -> None:
@@ -114,5 +116,7 @@ def _flush_lines() -> None:
 
 
 def _fail(prog: str, message: str, status: int = 1) -> int:
-    print(f"{prog}: {message}", file=sys.stderr)
+    from greenloop import messages
+
+    messages.write(f"{prog}: {message}\n")
     return status

@@ -30,6 +30,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+from greenloop import messages
 from greenloop.compat import uwsgi_module
 from greenloop.options import Settings
 from greenloop.tls import CertificateError
@@ -294,7 +295,7 @@ def print_traceback(error: BaseException) -> None:
         begin = begin.tb_next
     if begin is not None:
         error.__traceback__ = begin
-    traceback.print_exception(error)
+    messages.write("".join(traceback.format_exception(error)))
 
 
 def _is_machinery(frame: types.FrameType) -> bool:

@@ -6,7 +6,8 @@ the loop, set as the thread's own; then the application, whose modules may
 ask for the loop; then the engine, the start hooks, and accepting.
 
 Stopping: SIGINT or SIGTERM begin a graceful end; a second one shortens it.
-After --graceful-timeout the process ends within a second, whatever runs.
+After --graceful-timeout the process ends within a second, whatever runs
+(forced_end.py).
 """
 
 from __future__ import annotations
@@ -17,16 +18,17 @@ import os
 import signal
 import socket
 import sys
-import threading
 import time
-import traceback
 import tracemalloc
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 from greenloop import _core, interrupts, loader, mounts, static_files, tls
 from greenloop.compat import asyncio_patch, uwsgi_module
+from greenloop.forced_end import MARGIN_SECONDS, ForcedEnd
 from greenloop.listeners import Listeners, open_listeners
+from greenloop.messages import report, say
 from greenloop.notify import Notifier
 from greenloop.options import Settings
 from greenloop.server import Server
@@ -35,9 +37,6 @@ __all__ = ["run"]
 
 # The interpreter's own first threshold (700, or 2000 since 3.13).
 CPYTHON_THRESHOLD = gc.get_threshold()[0]
-
-# What may pass between the graceful timeout and the end of the process.
-MARGIN_SECONDS = 0.8
 
 
 def run(settings: Settings) -> int:
@@ -59,13 +58,13 @@ def run(settings: Settings) -> int:
         uwsgi_module.install(sockets, settings.engine, settings.opt)
         apps = loader.load_applications(settings, listeners.load_late)
         interrupts.raise_missed()
-        uwsgi_module.run_hook("post_fork_hook", _report)
+        uwsgi_module.run_hook("post_fork_hook", report)
         _settle_the_collector(settings.cores)
         _settle_the_stacks()
         try:
             return _Worker(settings, loop, apps, listeners, notifier).run()
         finally:
-            uwsgi_module.run_hook("atexit", _report)
+            uwsgi_module.run_hook("atexit", report)
     finally:
         listeners.close()
 
@@ -90,7 +89,7 @@ def _files(
     settings: Settings,
 ) -> tuple[dict[str, list[tuple[bytes, bytes]]], int] | None:
     for path in static_files.missing_folders(settings):
-        _say(f"there is no {path} now, from which files are to be served")
+        say(f"there is no {path} now, from which files are to be served")
     try:
         return static_files.configuration(settings)
     except static_files.TypesError as error:
@@ -131,21 +130,6 @@ def _redirect_output(path: str) -> None:
     os.dup2(fd, 1)
     os.dup2(fd, 2)
     os.close(fd)
-
-
-def _say(text: str) -> None:
-    print(f"greenloop: {text}", file=sys.stderr, flush=True)
-
-
-def _report(text: str, error: BaseException | None) -> None:
-    """One write, so that the lines of several processes do not mix."""
-    lines = f"greenloop: {text}\n"
-    if error is not None:
-        lines += "".join(
-            traceback.format_exception(type(error), error, error.__traceback__)
-        )
-    sys.stderr.write(lines)
-    sys.stderr.flush()
 
 
 class _Waker:
@@ -191,13 +175,15 @@ class _Worker:
         self._notifier = notifier
         self._loop = loop
         self._waker = _Waker()
-        self._deadline = 0.0
+        self._forced_end = ForcedEnd(
+            loop, settings.graceful_timeout, self._last_things
+        )
         self._server = Server(
             loop,
             apps,
             listeners.listeners,
-            report=_report,
-            on_interrupt=self._stop,
+            report=report,
+            on_interrupt=self._interrupted,
             graceful_timeout=settings.graceful_timeout,
             files=_files(settings),
             options=settings.engine,
@@ -213,10 +199,10 @@ class _Worker:
         try:
             self._start()
             for listener in self._listeners.listeners:
-                _say(f"listening on {listener.name}")
+                say(f"listening on {listener.name}")
             for remark in self._listeners.remarks:
-                _say(remark)
-            _say("ready")
+                say(remark)
+            say("ready")
             self._notifier.tell("READY=1")
             self._loop.run_until_complete(self._server.wait_closed())
         finally:
@@ -229,7 +215,7 @@ class _Worker:
         try:
             self._loop.run_until_complete(self._server.start())
         except asyncio.CancelledError:
-            if self._deadline == 0:
+            if self._forced_end.deadline == 0:
                 raise
             # A signal came while a hook ran code of its own.
             raise KeyboardInterrupt from None
@@ -247,11 +233,15 @@ class _Worker:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         # Between any two instructions of any request: only tell the loop.
-        self._watch_the_end()
-        self._loop.call_soon_threadsafe(self._stop)
+        self._forced_end.come_nearer()
+        self._tell_the_loop(self._stop)
 
     def _on_reload(self, number: int, frame: FrameType | None) -> None:
-        self._loop.call_soon_threadsafe(self._reload_certificates)
+        self._tell_the_loop(self._reload_certificates)
+
+    def _tell_the_loop(self, what: Callable[[], None]) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(what)
 
     def _reload_certificates(self) -> None:
         try:
@@ -259,34 +249,30 @@ class _Worker:
         except tls.CertificateError as error:
             if error.__cause__ is not None:
                 loader.print_traceback(error.__cause__)
-            _say(f"{error}; the old certificates stay in use")
+            say(f"{error}; the old certificates stay in use")
         else:
-            _say("certificates read again")
+            say("certificates read again")
+
+    def _interrupted(self) -> None:
+        """A KeyboardInterrupt of an application's counts as the signal."""
+        self._forced_end.come_nearer()
+        self._stop()
 
     def _stop(self) -> None:
-        self._watch_the_end()
+        self._forced_end.heard = True
         if self._server.is_serving():
-            _say("stopping: waiting for running requests")
-            self._notifier.tell("STOPPING=1")
             self._server.close()
+            say("stopping: waiting for running requests")
+            self._notifier.tell("STOPPING=1")
         else:
             self._server.close_now()
-
-    def _watch_the_end(self) -> None:
-        """Has the process end in time even if something blocks the loop."""
-        if self._deadline > 0:
-            return
-        seconds = self._settings.graceful_timeout + MARGIN_SECONDS
-        self._deadline = time.monotonic() + seconds
-        watchdog = threading.Timer(seconds, _end_by_force, [self._listeners])
-        watchdog.daemon = True
-        watchdog.start()
 
     def _close_loop(self) -> None:
         """Ends what applications left on the loop, as asyncio.run() does."""
         loop = self._loop
         self._waker.remove(loop)
-        left = max(0.0, self._deadline - MARGIN_SECONDS / 2 - time.monotonic())
+        end = self._forced_end.deadline - MARGIN_SECONDS / 2
+        left = max(0.0, end - time.monotonic())
         tasks = asyncio.all_tasks(loop)
         for task in tasks:
             task.cancel()
@@ -296,11 +282,7 @@ class _Worker:
         asyncio.set_event_loop(None)
         loop.close()
 
-
-def _end_by_force(listeners: Listeners) -> None:
-    _say(
-        "stopped by force: something still blocked the event loop, or a "
-        "thread did not end, after the graceful timeout"
-    )
-    listeners.close()
-    os._exit(1)
+    def _last_things(self) -> None:
+        """Before the end by force; not in the thread of the loop."""
+        self._server.flush_access_log()
+        self._listeners.close()

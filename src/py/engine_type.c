@@ -622,6 +622,23 @@ engine_close(PyObject *object, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(flush_access_log_doc,
+"flush_access_log($self, /)\n--\n\n"
+"Write the lines that wait, as far as they are taken.  From any thread.");
+
+/* The GIL keeps the loop's thread out: nothing gives it up amid a line. */
+static PyObject *
+engine_flush_access_log(PyObject *object, PyObject *unused)
+{
+    GlEngine *self = (GlEngine *)object;
+
+    (void)unused;
+    if (self->access_log != NULL) {
+        gl_access_log_flush(self->access_log);
+    }
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(stats_doc,
 "stats($self, /)\n--\n\n"
 "Counters, as a dict of ints.");
@@ -746,6 +763,8 @@ static PyMethodDef engine_methods[] = {
     {"throw_exit", engine_throw_exit, METH_O, throw_exit_doc},
     {"end_spawned", engine_end_spawned, METH_NOARGS, end_spawned_doc},
     {"close", engine_close, METH_NOARGS, close_doc},
+    {"flush_access_log", engine_flush_access_log, METH_NOARGS,
+     flush_access_log_doc},
     {"stats", engine_stats, METH_NOARGS, stats_doc},
     {NULL, NULL, 0, NULL},
 };
