@@ -226,8 +226,7 @@ class _Worker:
             ) from error
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
-        if self._listeners.sources:
-            signal.signal(signal.SIGHUP, self._on_reload)
+        signal.signal(signal.SIGHUP, self._on_reload)
         interrupts.raise_missed()
         self._server.listen()
 
@@ -244,6 +243,9 @@ class _Worker:
             self._loop.call_soon_threadsafe(what)
 
     def _reload_certificates(self) -> None:
+        if not self._listeners.sources:
+            say("SIGHUP: there are no certificates to read again")
+            return
         try:
             self._listeners.reload()
         except tls.CertificateError as error:

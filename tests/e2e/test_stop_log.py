@@ -207,3 +207,10 @@ def test_a_second_signal_does_not_wait_for_a_thread() -> None:
         s.send_signal(signal.SIGTERM)
         assert s.wait_exit() == 1
         assert time.monotonic() - begin < SPARE_SECONDS
+
+
+def test_sighup_without_certificates_does_no_harm() -> None:
+    with server(APP) as s:
+        s.send_signal(signal.SIGHUP)
+        s.wait_for("SIGHUP: there are no certificates to read again")
+        assert s.get("/").status == 200
