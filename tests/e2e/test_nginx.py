@@ -335,6 +335,24 @@ def test_the_client_of_uwsgi_pass(site: Site) -> None:
         assert environ["HTTP_X_FORWARDED_HOST"] == "127.0.0.1"
 
 
+@pytest.mark.parametrize("path", ["/", "/events/show"])
+def test_a_client_cannot_forge_its_address(
+    path: str, tmp_path: pathlib.Path
+) -> None:
+    """nginx is believed, so it must not pass on what a client wrote."""
+    address = str(tmp_path / "app.sock")
+    with open_site("proxy_pass", address, "--trusted-proxies", "unix") as site:
+        forged = {
+            "X-Forwarded-For": "192.0.2.1",
+            "X-Forwarded-Proto": "https",
+            "X-Forwarded-Host": "evil.test",
+        }
+        environ = site.environ(path, **forged)
+        assert environ["REMOTE_ADDR"] == "127.0.0.1"
+        assert environ["wsgi.url_scheme"] == "http"
+        assert environ["HTTP_X_FORWARDED_HOST"] == "127.0.0.1"
+
+
 def test_own_variables(site: Site) -> None:
     if site.way == "uwsgi_pass":
         environ = site.environ("/events/show")
