@@ -23,7 +23,7 @@ from greenloop import option_table, options
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "tests" / "e2e"))
 
-from harness import environment, server  # noqa: E402
+from harness import alias, environment, server  # noqa: E402
 
 README = ROOT / "README.md"
 ARCHITECTURE = ROOT / "ARCHITECTURE.md"
@@ -149,6 +149,27 @@ def test_code_runs(
 def test_the_first_example_is_there() -> None:
     assert f"{name_of(README)}-0" in BLOCKS
     assert "greenloop.await_(" in BLOCKS[f"{name_of(README)}-0"]
+
+
+def test_the_commands_of_the_readme_serve_its_example(
+    tmp_path: pathlib.Path,
+) -> None:
+    """The word for the file is left out: server() adds its own."""
+    tried = set()
+    for program, *words in commands(README):
+        if program not in PROGRAMS or "app.py" not in words:
+            continue
+        del words[words.index("--wsgi-file") : words.index("app.py") + 1]
+        words[words.index(":9090")] = "127.0.0.1:0"
+        with server(
+            BLOCKS[f"{name_of(README)}-0"],
+            *words,
+            http=None,
+            program=alias(tmp_path, program),
+        ) as s:
+            assert "both within a second" in s.get().text
+        tried.add(program)
+    assert tried == PROGRAMS
 
 
 def test_programs_are_called_with_options_that_they_have() -> None:
