@@ -411,7 +411,7 @@ OPTIONS: tuple[Option, ...] = (
         Kind.TEXT,
         "use the packages of this virtual environment, which must be one "
         "of the same Python version",
-        aliases=("venv", "home", "H"),
+        aliases=("venv", "home", "pyhome", "H"),
         metavar="DIR",
         field="virtualenv",
     ),
@@ -905,7 +905,7 @@ REFUSALS: tuple[Refusal, ...] = (
         "leave it out.",
     ),
     Refusal(
-        ("harakiri", "t"),
+        ("harakiri", "harakiri-graceful-timeout", "harakiri-verbose", "t"),
         "is not available yet: a request may take as long as it needs.",
     ),
     Refusal(
@@ -916,6 +916,116 @@ REFUSALS: tuple[Refusal, ...] = (
         ("touch-reload", "py-autoreload", "py-auto-reload"),
         "is not available yet: stop Greenloop and start it again to load "
         "new code.",
+    ),
+    Refusal(
+        ("reload-mercy", "worker-reload-mercy"),
+        "is not needed: --graceful-timeout says how long running requests "
+        "may take when the server stops.",
+    ),
+    Refusal(
+        ("exit-on-reload", "reload-on-exception", "no-orphans"),
+        "is not needed: there is no master, and nothing is reloaded; leave "
+        "it out.",
+    ),
+    Refusal(
+        ("py-call-osafterfork", "py-call-uwsgi-fork-hooks"),
+        "is not needed: the server does not fork; leave it out.",
+    ),
+    Refusal(
+        ("pidfile", "pidfile2", "safe-pidfile", "safe-pidfile2"),
+        "is not available: systemd and its kind know the process "
+        "themselves, and a shell has its number in $!.",
+    ),
+    Refusal(
+        (
+            "procname",
+            "procname-prefix",
+            "procname-prefix-spaced",
+            "procname-append",
+            "procname-master",
+            "auto-procname",
+        ),
+        "is not available: the process keeps its name; leave it out.",
+    ),
+    Refusal(
+        ("env", "unenv"),
+        "is not available: set the environment before the start, with env "
+        "in a shell or Environment= of systemd.",
+    ),
+    Refusal(
+        ("max-fd", "limit-as", "limit-nproc"),
+        "is not available: set the limit before the start, with ulimit in a "
+        "shell or LimitNOFILE= and its kind of systemd.",
+    ),
+    Refusal(
+        ("cpu-affinity",),
+        "is not available: set it at the start, with taskset in a shell or "
+        "CPUAffinity= of systemd.",
+    ),
+    Refusal(
+        ("set", "set-placeholder", "set-ph", "S"),
+        "is not available: there are no placeholders; write the value where "
+        "it is used.",
+    ),
+    Refusal(
+        ("strict",),
+        "is not needed: an unknown option is always an error; leave it out.",
+    ),
+    Refusal(
+        ("import", "pyimport", "py-import", "python-import", "shared-import"),
+        "is not available: import the module in the application's file.",
+    ),
+    Refusal(
+        ("route", "route-host", "route-uri", "route-run", "route-if"),
+        "is not available: choose by path with --mount, or in the proxy in "
+        "front.",
+    ),
+    Refusal(
+        ("add-header", "del-header"),
+        "is not available: set headers in the application, or in the proxy "
+        "in front.",
+    ),
+    Refusal(
+        ("post-buffering", "post-buffering-bufsize"),
+        "is not needed: a body is read when the application reads it; leave "
+        "it out.",
+    ),
+    Refusal(
+        ("http-timeout", "http-connect-timeout"),
+        "is not available: there is no router; clients are limited by "
+        "--socket-timeout and --http-headers-timeout.",
+    ),
+    Refusal(
+        ("http-websockets", "http-chunked-input", "http-auto-chunked"),
+        "is not needed: WebSockets and chunks are served always; leave it "
+        "out.",
+    ),
+    Refusal(
+        ("logger", "logger-req", "req-logger", "log-route", "log-req-route"),
+        "is not available: the log goes to standard error, or with --logto "
+        "to a file.",
+    ),
+    Refusal(
+        ("log-reopen", "log-truncate", "log-maxsize", "touch-logreopen"),
+        "is not available yet: rotate the file of --logto by copying and "
+        "truncating it.",
+    ),
+    Refusal(
+        (
+            "log-4xx",
+            "log-5xx",
+            "log-zero",
+            "log-slow",
+            "log-big",
+            "log-sendfile",
+            "log-ioerror",
+        ),
+        "is not available: the access log has every request, or none with "
+        "--disable-logging.",
+    ),
+    Refusal(
+        ("memory-report", "m"),
+        "is not available: the log tells nothing of memory; leave it out.",
     ),
     Refusal(
         ("log-format", "logformat"),

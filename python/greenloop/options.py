@@ -32,6 +32,10 @@ __all__ = ["RefusedError", "Settings", "UsageError", "parse", "scan"]
 
 INT_MAX = 2**31 - 1
 
+# How alike an option must be that is suggested for an unknown one: --http
+# for --htp, but not --module for --mode of uWSGI.
+LIKENESS = 0.85
+
 
 class UsageError(Exception):
     """A command line that cannot be followed; the text is one sentence."""
@@ -166,6 +170,12 @@ def _next_value(option: Option, rest: list[str]) -> str | None:
 def _stray(word: str) -> str:
     if word.endswith((".py", ".wsgi")):
         return f"{word!r} is no option; did you mean --wsgi-file {word}?"
+    file, _colon, name = word.rpartition(":")
+    if file.endswith((".py", ".wsgi")):
+        meant = f"--wsgi-file {file} --callable {name}"
+        return f"{word!r} is no option; did you mean {meant}?"
+    if re.fullmatch(r"[^\W\d][\w.]*:[^\W\d][\w.]*", word):
+        return f"{word!r} is no option; did you mean --module {word}?"
     if ":" in word:
         return f"{word!r} is no option; did you mean --http-socket {word}?"
     return f"{word!r} is no option."
@@ -190,9 +200,9 @@ def _lookup(name: str) -> Option:
 
 
 def _nearest(name: str) -> str | None:
-    known = [n for n in (*_by_name(), *_refused()) if len(n) > 1]
+    known = [n for n in _by_name() if len(n) > 1]
     plain = name.replace("_", "-").lower()
-    matches = difflib.get_close_matches(plain, known, 1, 0.5)
+    matches = difflib.get_close_matches(plain, known, 1, LIKENESS)
     return matches[0] if matches else None
 
 

@@ -136,12 +136,19 @@ def test_accepted_options_change_nothing(name: str) -> None:
         (["--htp-socket", ":1"], "--htp-socket; did you mean --http-socket?"),
         (["--wsgi_file", "a"], "--wsgi_file; did you mean --wsgi-file?"),
         (["--Asyncio"], "did you mean --asyncio?"),
-        (["--proceses", "2"], "did you mean --processes?"),
+        (["--htp", ":1"], "--htp; did you mean --http?"),
+        (["--proceses", "2"], "unknown option --proceses."),
+        (["--http-ss"], "unknown option --http-ss."),
+        (["--mode", "x"], "unknown option --mode."),
         (["--qqqqqqqqqq"], "unknown option --qqqqqqqqqq."),
         (["-Q"], "unknown option -Q"),
         (["--=x"], "unknown option --."),
         (["app.py"], "did you mean --wsgi-file app.py?"),
+        (["app.py:app"], "--wsgi-file app.py --callable app?"),
+        (["wsgi:app"], "did you mean --module wsgi:app?"),
+        (["pkg.web:make.app"], "did you mean --module pkg.web:make.app?"),
         ([":9090"], "did you mean --http-socket :9090?"),
+        (["localhost:9090"], "did you mean --http-socket localhost:9090?"),
         (["--"], "unknown option --."),
         (["--asyncio"], "--asyncio needs a value: --asyncio N."),
         (["--asyncio", "--greenlet"], "--asyncio needs a value"),
@@ -201,6 +208,18 @@ def test_what_is_not_there_yet_is_refused(name: str) -> None:
     text = str(caught.value)
     assert text.startswith(options.dashed(name))
     assert text.endswith(".")
+
+
+def test_what_a_refusal_advises_is_there() -> None:
+    known = {name for row in option_table.OPTIONS for name in row.names}
+    for row in option_table.REFUSALS:
+        advised = re.findall(r"(?<!\w)--([a-z-]+[a-z])", row.sentence)
+        assert set(advised) <= known, row.names
+
+
+@pytest.mark.parametrize("name", ["--venv", "--home", "--pyhome", "-H"])
+def test_names_of_the_virtual_environment(name: str) -> None:
+    assert parse(name, "env").virtualenv == "env"
 
 
 def test_a_refused_letter_names_the_whole_option() -> None:
