@@ -97,6 +97,7 @@ def load_applications(
         loaded += _applications(module, name, settings.wsgi_file)
     elif settings.module is not None:
         target, colon, attribute = settings.module.partition(":")
+        _check_module_name(target, attribute)
         module = _load_module(target, settings.module)
         loaded += _applications(module, attribute if colon else name, target)
     for prefix, target in settings.mounts:
@@ -114,6 +115,15 @@ def load_applications(
             "--module package.module:callable."
         )
     return loaded
+
+
+def _check_module_name(name: str, attribute: str) -> None:
+    if not (name.endswith((".py", ".wsgi")) and os.path.isfile(name)):
+        return
+    command = f"--wsgi-file {name}"
+    if attribute:
+        command += f" --callable {attribute}"
+    raise LoadError(f"--module {name} is a file; write {command}.")
 
 
 def _call_before(before: Callable[[], None]) -> None:
@@ -245,6 +255,8 @@ def _load_file(path: str) -> types.ModuleType:
     full = os.path.abspath(path)
     if known is not None and known.__file__ == full:
         return known
+    if os.path.isdir(full):
+        raise LoadError(f"cannot load {path}: it is a folder, not a file.")
     if not os.path.isfile(full):
         raise LoadError(f"cannot load {path}: there is no such file.")
     return _import(lambda: _run_file(name, full), path)
@@ -293,8 +305,7 @@ def print_traceback(error: BaseException) -> None:
     begin = error.__traceback__
     while begin is not None and _is_machinery(begin.tb_frame):
         begin = begin.tb_next
-    if begin is not None:
-        error.__traceback__ = begin
+    error.__traceback__ = begin
     messages.write("".join(traceback.format_exception(error)))
 
 

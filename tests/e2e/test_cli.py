@@ -239,6 +239,52 @@ def test_an_application_that_does_not_import(
     assert last == "greenloop: cannot load app.py: it does not import."
 
 
+@pytest.mark.parametrize(
+    ("module", "source", "last"),
+    [
+        ("nope", "", "ModuleNotFoundError: No module named 'nope'"),
+        ("wrong", "def f(:\n", "SyntaxError: invalid syntax"),
+        (
+            "wrong",
+            "raise ValueError('on purpose')\n",
+            "ValueError: on purpose",
+        ),
+        ("outer", "import nope\n", "No module named 'nope'"),
+    ],
+)
+def test_tracebacks_begin_in_the_application(
+    tmp_path: pathlib.Path, module: str, source: str, last: str
+) -> None:
+    (tmp_path / "wrong.py").write_text(source)
+    (tmp_path / "outer.py").write_text(f"# a first line\n{source}")
+    done = run("--http=127.0.0.1:0", f"--module={module}", cwd=tmp_path)
+    assert done.returncode == 22
+    assert last in done.stderr
+    assert "importlib" not in done.stderr and "loader" not in done.stderr
+    assert (f"{module}.py" in done.stderr) == bool(source)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--module", "wsgi.py"], "is a file; write --wsgi-file wsgi.py."),
+        (
+            ["--module", "wsgi.py:app"],
+            "is a file; write --wsgi-file wsgi.py --callable app.",
+        ),
+        (["--wsgi-file", "."], "cannot load .: it is a folder, not a file."),
+        (["--wsgi-file", "no.py"], "load no.py: there is no such file."),
+    ],
+)
+def test_a_file_where_none_is_meant(
+    tmp_path: pathlib.Path, arguments: list[str], text: str
+) -> None:
+    (tmp_path / "wsgi.py").write_text("")
+    done = run("--http=127.0.0.1:0", *arguments, cwd=tmp_path)
+    assert done.returncode == 22
+    assert done.stderr.endswith(f"{text}\n") and "Traceback" not in done.stderr
+
+
 def test_no_application() -> None:
     done = run("--http-socket", "127.0.0.1:0")
     assert done.returncode == 22
