@@ -32,6 +32,9 @@ __all__ = ["Address", "AddressError", "listen", "parse", "socket_name"]
 # because somebody else has it there; then the pair is tried anew.
 PORT_ATTEMPTS = 20
 
+# Of a Unix socket's name, which a NUL byte ends or, abstract, begins.
+UNIX_NAME_MAX_BYTES = 107
+
 PLAIN = SocketOptions()
 
 
@@ -271,6 +274,12 @@ def _reason(address: Address, error: OSError) -> str:
         return f"the name {address.host!r} stands for no address"
     if address.fd is not None:
         return error.strerror or str(error)
+    name = os.fsencode((address.path or "").removeprefix("\0"))
+    if len(name) > UNIX_NAME_MAX_BYTES:
+        return (
+            f"a Unix socket's name has at most {UNIX_NAME_MAX_BYTES} bytes, "
+            f"and this one {len(name)}"
+        )
     if error.errno == errno.EADDRINUSE:
         return _taken(address)
     if error.errno == errno.EACCES and address.path is None:

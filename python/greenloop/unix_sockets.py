@@ -80,9 +80,11 @@ def bind(sock: socket.socket, path: str, options: SocketOptions) -> None:
     if options.owner is not None:
         try:
             _give_away(path, *options.owner)
-        except BaseException:
+        except OSError as error:
             os.unlink(path)
-            raise
+            raise OSError(
+                error.errno, f"--chown-socket failed: {error.strerror}"
+            ) from error
 
 
 @contextlib.contextmanager

@@ -100,7 +100,8 @@ def test_the_mode_where_a_dead_server_left_its_file(
 def check_that_only_root_may(path: pathlib.Path) -> None:
     done = run("--http", str(path), "--chown-socket", "0")
     assert done.returncode == 1
-    assert f"cannot listen on {path}: operation not permitted" in done.stderr
+    why = "--chown-socket failed: operation not permitted"
+    assert f"cannot listen on {path}: {why}" in done.stderr
     assert not path.exists()
 
 

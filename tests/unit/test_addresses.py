@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 from greenloop import addresses
 from greenloop.addresses import Address, AddressError
+from greenloop.socket_options import SocketOptions
 
 
 @contextlib.contextmanager
@@ -239,7 +240,29 @@ def test_a_unix_socket_without_its_directory(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_unix_path_that_is_too_long(tmp_path: pathlib.Path) -> None:
-    assert "too long" in str(refused(f"{tmp_path}/{'x' * 120}"))
+    longest = f"{tmp_path}/".ljust(107, "x")
+    with listening(longest):
+        pass
+    for path in (longest + "x", f"@{'x' * 108}"):
+        text = "name has at most 107 bytes, and this one 108"
+        assert text in str(refused(path))
+    with listening(f"@{'x' * 107}"):
+        pass
+
+
+def test_a_unix_socket_that_cannot_be_given_away(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def chown(path: str, user: int, group: int) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chown", chown)
+    path = tmp_path / "s"
+    with pytest.raises(AddressError) as caught:
+        addresses.listen(str(path), options=SocketOptions(owner=(1, 1)))
+    text = "--chown-socket failed: operation not permitted"
+    assert text in str(caught.value)
+    assert not path.exists()
 
 
 def test_an_abstract_socket() -> None:
