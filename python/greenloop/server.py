@@ -295,6 +295,8 @@ async def start_server(
     """
     if running_loop not in ("hidden", "visible"):
         raise ValueError("running_loop must be 'hidden' or 'visible'")
+    if not graceful_timeout >= 0:  # nor is it NaN
+        raise ValueError("graceful_timeout must be at least 0")
     if proxy_protocol and not trusted_proxies:
         raise ValueError("proxy_protocol needs trusted_proxies")
     loop = asyncio.get_running_loop()
@@ -342,6 +344,8 @@ def _joined(names: str | Sequence[str]) -> str:
 
 def _source_of(context: ssl_module.SSLContext) -> tls.Source:
     """The user's own context, which stays."""
+    if not isinstance(context, ssl_module.SSLContext):
+        raise TypeError("ssl must be an ssl.SSLContext")
     if context.protocol == ssl_module.PROTOCOL_TLS_CLIENT:
         raise ValueError("ssl: this context is made for clients")
     source = tls.Source(lambda: context)

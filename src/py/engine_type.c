@@ -184,10 +184,18 @@ static int
 set_option(struct gl_options *options, PyObject *key, PyObject *value)
 {
     const char *name = PyUnicode_AsUTF8(key);
-    unsigned long long number = PyLong_AsUnsignedLongLong(value);
+    unsigned long long number;
     int error;
 
-    if (name == NULL || PyErr_Occurred()) {
+    if (name == NULL) {
+        return -1;
+    }
+    number = PyLong_AsUnsignedLongLong(value);
+    if (PyErr_Occurred()) {
+        if (PyErr_ExceptionMatches(PyExc_OverflowError)) {
+            PyErr_Format(PyExc_ValueError, "out of range: %s=%S", name,
+                         value);
+        }
         return -1;
     }
     error = gl_options_set(options, name, number);

@@ -607,7 +607,13 @@ def test_bad_arguments_leave_nothing_behind() -> None:
             (TypeError, {"options": {"no_such": 1}}),
             (ValueError, {"options": {"head_max_bytes": 1}}),
             (TypeError, {"options": {"head_max_bytes": "many"}}),
-            ((OverflowError), {"cores": -1}),
+            (ValueError, {"cores": -1}),
+            (ValueError, {"options": {"max_queued": -1}}),
+            (ValueError, {"options": {"max_queued": 2**64}}),
+            (ValueError, {"graceful_timeout": -1}),
+            (ValueError, {"graceful_timeout": float("nan")}),
+            (TypeError, {"graceful_timeout": "soon"}),
+            (TypeError, {"ssl": True}),
             (TypeError, {"cores": 1.5}),
         ]
         before = os.listdir("/proc/self/fd")
