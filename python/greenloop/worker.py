@@ -175,6 +175,7 @@ class _Worker:
         self._notifier = notifier
         self._loop = loop
         self._waker = _Waker()
+        self._pid = os.getpid()
         self._forced_end = ForcedEnd(
             loop, settings.graceful_timeout, self._last_things
         )
@@ -204,10 +205,24 @@ class _Worker:
                 say(remark)
             say("ready")
             self._notifier.tell("READY=1")
-            self._loop.run_until_complete(self._server.wait_closed())
+            self._serve()
         finally:
             self._close_loop()
         return 0
+
+    def _serve(self) -> None:
+        """Until the server has closed.
+
+        asyncio's tasks let SystemExit out of the loop.  Whoever awaits one,
+        as a request does, gets it all the same; what else the loop had to do
+        is still there.
+        """
+        closed = self._loop.create_task(self._server.wait_closed())
+        while not closed.done():
+            try:
+                self._loop.run_until_complete(closed)
+            except SystemExit as error:
+                say(f"a task called sys.exit({error.code!r}): it has ended")
 
     def _start(self) -> None:
         """From the start hooks, which a signal still interrupts."""
@@ -232,11 +247,23 @@ class _Worker:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         # Between any two instructions of any request: only tell the loop.
+        if self._is_in_child(number):
+            return
         self._forced_end.come_nearer()
         self._tell_the_loop(self._stop)
 
     def _on_reload(self, number: int, frame: FrameType | None) -> None:
-        self._tell_the_loop(self._reload_certificates)
+        if not self._is_in_child(number):
+            self._tell_the_loop(self._reload_certificates)
+
+    def _is_in_child(self, number: int) -> bool:
+        """An application's child has our handlers, and is no server: a signal
+        ends it, as it would any process."""
+        if os.getpid() == self._pid:
+            return False
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        return True
 
     def _tell_the_loop(self, what: Callable[[], None]) -> None:
         if not self._loop.is_closed():

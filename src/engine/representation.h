@@ -29,8 +29,9 @@ struct gl_representation {
 };
 
 /* The conditional fields of a head, borrowed from its bytes.  If one came on
- * several lines, `*ret_joined` (else NULL, owned by the caller: free() it when
- * the conditions are no longer used) has their values instead.  0 or -ENOMEM. */
+ * several lines, `*ret_joined` (else NULL) has their values instead, owned by
+ * the caller: to be freed once the conditions are no longer used.  0 or
+ * -ENOMEM. */
 int gl_representation_conditions(const char *bytes,
                                  const struct gl_head *head,
                                  struct gl_conditions *ret,

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import pytest
 from harness import Server, read_to_end, server
+from wire import open_wire, request
 
 APP = """
     import asyncio, sys
@@ -237,6 +238,40 @@ def test_system_exit_in_a_request() -> None:
     with server(app, allow_traceback=True) as s:
         assert s.get("/exit").status == 500
         s.wait_for("SystemExit: 3")
+        assert s.get("/").body == b"alive"
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("way", ["await", "run", "background"])
+def test_system_exit_in_a_task(loop: str, way: str) -> None:
+    """asyncio lets it out of the loop; here the others go on."""
+    app = """
+        import asyncio, sys, greenloop
+
+        async def leave():
+            await asyncio.sleep(0.01)
+            sys.exit(3)
+
+        def application(environ, start_response):
+            path = environ["PATH_INFO"]
+            if path == "/await":
+                greenloop.await_(leave())
+            if path == "/run":
+                asyncio.run(leave())
+            if path == "/background":
+                application.task = asyncio.create_task(leave())
+            greenloop.sleep(0.1)
+            start_response("200 OK", [])
+            return [b"alive"]
+    """
+    with server(app, "--loop", loop, allow_traceback=True) as s:
+        status = 200 if way == "background" else 500
+        for _ in range(2):
+            with open_wire(s) as wire:
+                wire.send(request("GET", "/"))
+                assert s.get(f"/{way}").status == status
+                assert wire.reply().body == b"alive"
+        s.wait_for("a task called sys.exit(3)")
         assert s.get("/").body == b"alive"
 
 

@@ -11,7 +11,7 @@ import pytest
 from harness import server
 
 APP = """
-    import asyncio, multiprocessing, greenloop
+    import asyncio, multiprocessing, time, greenloop
 
     context = multiprocessing.get_context("fork")
 
@@ -29,8 +29,20 @@ APP = """
                 said.append("refused")
         pipe.send(said)
 
+    def idle(pipe):
+        pipe.send("ready")
+        time.sleep(60)
+
     def application(environ, start_response):
         said = "none"
+        if environ["PATH_INFO"] == "/terminate":
+            ours, its = context.Pipe()
+            process = context.Process(target=idle, args=(its,))
+            process.start()
+            ours.recv()
+            process.terminate()
+            process.join(10)
+            said = str(process.exitcode)
         if environ["PATH_INFO"] == "/fork":
             ours, its = context.Pipe()
             process = context.Process(target=child, args=(its,))
@@ -51,3 +63,12 @@ def test_a_child_may_run_coroutines_of_its_own(loop: str) -> None:
             answer = s.get("/fork").body
             assert answer == b"['ran', 'refused', 'refused'] 0"
             assert s.get("/").body == b"none"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_signal_to_a_child_is_its_own(loop: str) -> None:
+    with server(APP, "--loop", loop) as s:
+        assert s.get("/terminate").body == b"-15"
+        assert s.get("/").body == b"none"
+        assert "stopping" not in s.err
