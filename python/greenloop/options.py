@@ -32,9 +32,9 @@ __all__ = ["RefusedError", "Settings", "UsageError", "parse", "scan"]
 
 INT_MAX = 2**31 - 1
 
-# How alike an option must be that is suggested for an unknown one: --http
-# for --htp, but not --module for --mode of uWSGI.
-LIKENESS = 0.85
+# How alike an option must be that is suggested for an unknown one: --socket
+# for --sock, but not --master for --user.
+LIKENESS = 0.65
 
 
 class UsageError(Exception):
@@ -200,10 +200,13 @@ def _lookup(name: str) -> Option:
 
 
 def _nearest(name: str) -> str | None:
-    known = [n for n in _by_name() if len(n) > 1]
+    """What it begins, or else is like: a refused option too, whose sentence
+    says what to do instead."""
     plain = name.replace("_", "-").lower()
+    begun = [n for n in _by_name() if plain and n.startswith(plain)]
+    known = [n for n in (*_by_name(), *_refused()) if len(n) > 1]
     matches = difflib.get_close_matches(plain, known, 1, LIKENESS)
-    return matches[0] if matches else None
+    return next(iter(sorted(begun, key=len) or matches), None)
 
 
 def parse(
