@@ -195,6 +195,9 @@ void gl_environ_note_packet(GlExchange *x, PyObject *env);
 
 /* --- gateway.c --- */
 
+/* Logs what happened, with the request's method and URI, and the exception
+ * that is set, if one is, which it clears. */
+void gl_gateway_report(GlExchange *x, const char *what);
 /* Writes the access log's line for the exchange, if there is a log. */
 void gl_gateway_log(GlExchange *x);
 /* Takes readers and writers of fd off the loop, whose selector must not keep

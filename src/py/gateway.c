@@ -310,8 +310,8 @@ text_of(PyObject *text)
 
 /* Reports the exception that is set, or just the text, with the request
  * line.  Clears the exception. */
-static GL_OFF_STACK void
-report(GlExchange *x, const char *what)
+GL_OFF_STACK void
+gl_gateway_report(GlExchange *x, const char *what)
 {
     struct gl_str method = text_of(x->method), uri = text_of(x->uri);
     char text[512];
@@ -330,7 +330,7 @@ failure_status(GlExchange *x, GlEngine *engine)
 
     if (PyErr_ExceptionMatches(x->st->greenlet_exit) && engine->stopping) {
         PyErr_Clear();
-        report(x, "ended by the server's stop");
+        gl_gateway_report(x, "ended by the server's stop");
         return 503;
     }
     if (PyErr_ExceptionMatches(x->st->client_disconnected) ||
@@ -354,7 +354,7 @@ failure_status(GlExchange *x, GlEngine *engine)
         }
     }
     gl_engine_heed_interrupt(engine);
-    report(x, "error in a request");
+    gl_gateway_report(x, "error in a request");
     engine->exceptions++;
     return 500;
 }
@@ -404,7 +404,7 @@ close_result(GlExchange *x, PyObject *result)
     Py_XDECREF(close);
     if (done == NULL) {
         gl_engine_heed_interrupt(gl_engine_of_pool(x->core->pool));
-        report(x, "close() of a response failed");
+        gl_gateway_report(x, "close() of a response failed");
     }
     Py_XDECREF(done);
 }
@@ -570,9 +570,17 @@ call_after_request(GlExchange *x)
     Py_DECREF(hook);
     if (done == NULL) {
         gl_engine_heed_interrupt(gl_engine_of_pool(x->core->pool));
-        report(x, "uwsgi.after_req_hook failed");
+        gl_gateway_report(x, "uwsgi.after_req_hook failed");
     }
     Py_XDECREF(done);
+}
+
+/* Whether there is less of a body than was said. */
+static bool
+is_short(const GlExchange *x)
+{
+    return x->req != NULL && x->has_length && !x->no_body && !x->upgraded &&
+           x->body_sent < x->length;
 }
 
 /* Calls the application and sends its answer.  The result is closed before
@@ -597,6 +605,9 @@ exchange(GlExchange *x, GlEngine *engine, PyObject *env, struct gl_kit *kit)
         fail(x);
     } else if (x->rest != NULL) {
         gl_response_push_rest(x);
+    } else if (is_short(x)) {
+        gl_gateway_report(x, "the response is shorter than its "
+                             "Content-Length: the client sees it cut");
     }
     if (result != NULL) {
         close_result(x, result);

@@ -542,9 +542,8 @@ gl_response_allowed(GlExchange *x, uint64_t n)
     if (x->has_length && n > x->length - x->body_sent) {
         n = x->length - x->body_sent;
         x->req->keep_alive = false;
-        gl_engine_report(gl_engine_of_pool(x->core->pool),
-                         "the response is longer than its Content-Length: "
-                         "cut");
+        gl_gateway_report(
+            x, "the response is longer than its Content-Length: cut");
     }
     return n;
 }

@@ -272,7 +272,7 @@ def test_too_long_is_cut(s: Server, case: str) -> None:
     head, body = head_and_body(s, "GET /too_long HTTP/1.1", f"X-Case: {case}")
     assert "Content-Length: 4" in head
     assert body == b"one,"
-    s.wait_for("the response is longer than its Content-Length: cut")
+    s.wait_for("longer than its Content-Length: cut: GET /too_long")
 
 
 def test_written_too_long_is_cut(s: Server) -> None:
@@ -285,6 +285,8 @@ def test_too_short_is_closed(s: Server, case: str) -> None:
     assert "Content-Length: 10" in head
     assert body == b"one,two"
     assert head_and_body(s, "GET /nothing_for_length HTTP/1.1")[1] == b""
+    for path in ("/too_short", "/nothing_for_length"):
+        s.wait_for(f"the client sees it cut: GET {path}")
 
 
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
