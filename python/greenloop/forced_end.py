@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import _thread
 import asyncio
+import atexit
 import contextlib
 import faulthandler
 import os
@@ -33,48 +34,71 @@ LOOK_SECONDS = 0.05
 class ForcedEnd:
     """Ends the process in time, whatever runs.
 
+    To be made before the application is loaded: it watches until the exit
+    functions that were registered later have run.
+
     deadline  monotonic time; 0 before the first signal
     heard     whether the loop has taken notice of a signal
+    clean_up  called before the end by force, in another thread than the
+              loop's
     """
 
     def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        graceful_timeout: float,
-        clean_up: Callable[[], object],
+        self, loop: asyncio.AbstractEventLoop, graceful_timeout: float
     ) -> None:
         self.deadline = 0.0
         self.heard = False
+        self.clean_up: Callable[[], object] = lambda: None
         self._loop = loop
         self._graceful_timeout = graceful_timeout
-        self._clean_up = clean_up
+        self._begun = self._over = False
+        self._thread: int | None = None  # its number for the system
+        self._bell = _thread.allocate_lock()  # released to wake the thread
+        self._bell.acquire()
+        atexit.register(self._stand_down)
 
     def come_nearer(self) -> None:
         """The first time begins the graceful timeout, others shorten it."""
         now = time.monotonic()
+        if self._over:
+            return
         if self.deadline == 0:
             self.deadline = now + self._graceful_timeout + MARGIN_SECONDS
             with contextlib.suppress(RuntimeError):  # no thread to be had
                 _thread.start_new_thread(self._watch, ())
+                self._begun = True
         else:
             hurried = now + HURRIED_SECONDS + MARGIN_SECONDS
             self.deadline = min(self.deadline, hurried)
 
+    def _stand_down(self) -> None:
+        """The process ends by itself.  A thread that wakes up while the
+        interpreter is being taken down crashes it: this one is gone first."""
+        self._over = True
+        self._bell.release()
+        while self._begun and (
+            self._thread is None
+            or os.path.exists(f"/proc/self/task/{self._thread}")
+        ):
+            time.sleep(0.001)
+
     def _watch(self) -> None:
+        self._thread = _thread.get_native_id()
         tell_at = time.monotonic() + ANSWER_SECONDS
         told = False
         while (now := time.monotonic()) < self.deadline:
             if now >= tell_at and not self.heard and not told:
                 told = True
                 messages.say("told to stop, but the event loop is blocked")
-            time.sleep(LOOK_SECONDS)
+            if self._bell.acquire(timeout=LOOK_SECONDS):
+                return
         self._end()
 
     def _end(self) -> None:
         try:
             messages.say(f"stopped by force: {self._reason()}")
             messages.write_now(_stacks())
-            self._clean_up()
+            self.clean_up()
         finally:
             os._exit(1)
 

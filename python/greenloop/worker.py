@@ -53,6 +53,7 @@ def run(settings: Settings) -> int:
     listeners = _listen(settings)
     try:
         loop = _new_loop(settings.loop)
+        forced_end = ForcedEnd(loop, settings.graceful_timeout)
         asyncio_patch.install()
         sockets = [listener.sock for listener in listeners.listeners]
         uwsgi_module.install(sockets, settings.engine, settings.opt)
@@ -62,7 +63,9 @@ def run(settings: Settings) -> int:
         _settle_the_collector(settings.cores)
         _settle_the_stacks()
         try:
-            return _Worker(settings, loop, apps, listeners, notifier).run()
+            return _Worker(
+                settings, loop, apps, listeners, notifier, forced_end
+            ).run()
         finally:
             uwsgi_module.run_hook("atexit", report)
     finally:
@@ -169,16 +172,15 @@ class _Worker:
         apps: list[tuple[str, Any]],
         listeners: Listeners,
         notifier: Notifier,
+        forced_end: ForcedEnd,
     ) -> None:
-        self._settings = settings
         self._listeners = listeners
         self._notifier = notifier
         self._loop = loop
         self._waker = _Waker()
         self._pid = os.getpid()
-        self._forced_end = ForcedEnd(
-            loop, settings.graceful_timeout, self._last_things
-        )
+        self._forced_end = forced_end
+        forced_end.clean_up = self._last_things
         self._server = Server(
             loop,
             apps,
