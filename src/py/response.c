@@ -492,6 +492,9 @@ gl_response_end_output(GlExchange *x)
 int
 gl_response_claim(GlExchange *x)
 {
+    if (gl_exchange_request(x) == NULL) {
+        return -1;
+    }
     if (x->writing) {
         PyErr_SetString(PyExc_RuntimeError,
                         "another greenlet is writing this response");

@@ -19,7 +19,7 @@ void gl_response_add_iov(struct iovec *iov, int *count, const char *bytes,
                          size_t n);
 /* Begins a piece of the answer: until the caller clears x->writing nobody
  * else gets a byte in between, wherever it parks.  0, or -1 with RuntimeError
- * while another one does that. */
+ * while another one does that, or if the request has ended. */
 int gl_response_claim(GlExchange *x);
 /* The piece that was claimed cannot be sent whole: what follows a part of it
  * would be taken for the rest, so nothing follows.  One of which nothing has
