@@ -34,6 +34,10 @@
 /* Receptions for one recv(): a peer that sends small pieces, or records
  * without bytes for us, must not keep the others waiting. */
 #define RECEIVES_MAX 64
+/* Received after the handshake without a plain byte for it: new keys, and
+ * records without content, each of which costs more than it weighs. */
+#define BARREN_MAX_BYTES (2 * SEALED_BYTES)
+#define FRUIT_MIN_BYTES 1024
 /* Read after a handshake that failed, so that no reset destroys the alert. */
 #define LAST_RECEIVES 4
 
@@ -254,6 +258,9 @@ send_own(struct gl_conn *conn, struct gl_tls_session *s)
 
     if (error == 0) {
         error = batch_send(&batch, s);
+    }
+    if (gl_buf_len(&s->sealed) > SEALED_BYTES) {
+        return -ECONNRESET; /* who asks for more takes nothing */
     }
     if (error == -EAGAIN) {
         error = conn->watch.events & EPOLLOUT ? 0 : gl_conn_want_write(conn);
@@ -579,7 +586,8 @@ open_bytes(struct gl_conn *conn, struct gl_tls_session *s, void *dst,
     }
     count = PyLong_AsSsize_t(got);
     Py_DECREF(got);
-    s->hungry = count < (Py_ssize_t)n && is_eaten(s);
+    /* An end is told as often as somebody asks. */
+    s->hungry = count > 0 && count < (Py_ssize_t)n && is_eaten(s);
     return count;
 }
 
@@ -597,6 +605,24 @@ advance(struct gl_conn *conn, struct gl_tls_session *s, void *dst, size_t n)
     return open_bytes(conn, s, dst, n);
 }
 
+/* Plain bytes make up for twice as many, and a bit: records have heads, and
+ * small ones may come in pieces. */
+static void
+note_fruit(struct gl_tls_session *s, ssize_t plain)
+{
+    uint64_t n = 2 * (uint64_t)plain + FRUIT_MIN_BYTES;
+
+    s->barren = s->barren > n ? s->barren - (uint32_t)n : 0;
+}
+
+/* Whether too much has come after the handshake that gave no plain byte. */
+static bool
+is_barren(struct gl_tls_session *s, ssize_t sealed)
+{
+    s->barren += s->facts != NULL ? (uint32_t)sealed : 0;
+    return s->barren > BARREN_MAX_BYTES;
+}
+
 /* Receives and opens until there are plain bytes, or nothing more comes. */
 static ssize_t
 recv_opened(struct gl_conn *conn, struct gl_tls_session *s, void *dst,
@@ -612,11 +638,18 @@ recv_opened(struct gl_conn *conn, struct gl_tls_session *s, void *dst,
             return -ECONNRESET; /* and the session is no more */
         }
         if (got != -EAGAIN) {
+            if (got > 0) {
+                note_fruit(s, got);
+            }
             return got;
         }
         got = receive_sealed(conn, s);
         if (got <= 0) {
             return got; /* 0: cut off without the closing alert */
+        }
+        if (is_barren(s, got)) {
+            hang_up(conn);
+            return -ECONNRESET;
         }
     }
     gl_tls_wait_turn(s);

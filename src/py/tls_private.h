@@ -24,6 +24,7 @@ struct gl_tls_session {
     PyObject *facts;      /* strong dict; NULL before the handshake */
     struct gl_buf sealed; /* what the socket has not taken */
     struct gl_list link;  /* in tls->waiting */
+    uint32_t barren;      /* received lately without a plain byte in it */
     bool owes;            /* a plain byte in `sealed` is not reported yet */
     bool hungry;          /* it surely has no plain bytes for us */
     bool drained;         /* this recv() has emptied the socket */

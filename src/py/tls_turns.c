@@ -45,7 +45,7 @@ static void
 run_waiting(struct gl_deferred *self)
 {
     struct gl_tls *tls = GL_CONTAINER_OF(self, struct gl_tls, later);
-    struct gl_list *link = tls->waiting.next;
+    struct gl_list *link = tls->waiting.next, *last = tls->waiting.prev;
     struct gl_engine *e;
 
     if (gl_list_empty(&tls->waiting)) {
@@ -67,6 +67,9 @@ run_waiting(struct gl_deferred *self)
         s->admitted = true;
         /* Nobody announces again what came; may free the session. */
         s->conn->watch.ready(&s->conn->watch, EPOLLIN);
+        if (link == last) {
+            break; /* who came back into the line meanwhile has had a turn */
+        }
     }
     if (!gl_list_empty(&tls->waiting) && !gl_list_linked(&self->link)) {
         gl_engine_defer(e, self);
