@@ -585,10 +585,9 @@ api_request_loop(PyObject *module, PyObject *unused)
     struct gl_core *core = gl_core_current(gl_state_of_module(module));
 
     (void)unused;
-    if (core == NULL || !core->busy) {
-        Py_RETURN_NONE;
-    }
-    return Py_NewRef(core->pool->hub->loop);
+    /* One that is not busy runs finalizers of a request: none may run a loop
+     * of its own there either. */
+    return Py_NewRef(core != NULL ? core->pool->hub->loop : Py_None);
 }
 
 PyMethodDef gl_api_methods[] = {

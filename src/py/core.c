@@ -141,17 +141,24 @@ begin_request(struct gl_core *core)
     set_context(core, core->context);
 }
 
+/* The greenlet must not keep the context of a request alive that has ended.
+ * Finalizers of what it held may want to wait, which nobody may now. */
+static void
+drop_context(struct gl_core *core)
+{
+    gl_core_end_waits(core);
+    core->busy = false;
+    set_context(core, Py_None);
+    Py_CLEAR(core->context);
+}
+
 static void
 end_request(struct gl_core *core)
 {
     struct gl_pool *pool = core->pool;
 
-    gl_core_end_waits(core);
-    core->busy = false; /* before finalizers run, which may want to wait */
+    drop_context(core);
     pool->busy--;
-    /* The greenlet must not keep the request's context alive while idle. */
-    set_context(core, Py_None);
-    Py_CLEAR(core->context);
     if (pool->resting_max > 0 && pool->resting >= pool->resting_max) {
         gl_core_link(core->greenlet)->core = NULL;
         Py_CLEAR(core->greenlet); /* it runs until core_main() returns */
@@ -206,21 +213,23 @@ static bool
 take_next(struct gl_core *core)
 {
     struct gl_pool *pool = core->pool;
-    struct gl_request *req =
-        may_go_on(core) ? gl_engine_next_request(pool->engine) : NULL;
-    PyObject *context;
+    struct gl_request *req;
 
+    if (!may_go_on(core)) {
+        return false;
+    }
+    drop_context(core);
+    core->busy = true;
+    req = may_go_on(core) ? gl_engine_next_request(pool->engine) : NULL;
     if (req == NULL) {
         return false;
     }
-    gl_core_end_waits(core);
-    context = PyContext_Copy(pool->context);
-    if (context == NULL) {
+    core->context = PyContext_Copy(pool->context);
+    if (core->context == NULL) {
         pool->report(pool, "a request could not be started");
         gl_request_finish(req, false);
         return false;
     }
-    Py_SETREF(core->context, context);
     core->request = req;
     req->user = core;
     core->visible = pool->visible ? 1 : 0;

@@ -55,7 +55,6 @@ APP = """
 """
 
 
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_a_child_may_run_coroutines_of_its_own(loop: str) -> None:
     with server(APP, "--loop", loop) as s:
@@ -65,7 +64,6 @@ def test_a_child_may_run_coroutines_of_its_own(loop: str) -> None:
             assert s.get("/").body == b"none"
 
 
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_a_signal_to_a_child_is_its_own(loop: str) -> None:
     with server(APP, "--loop", loop) as s:

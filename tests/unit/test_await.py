@@ -181,25 +181,50 @@ async def test_thousands_at_once(service: Service) -> None:
     assert sorted(await service.call(many)) == list(range(count))
 
 
-@served()
+class Last:
+    """What a request leaves in its context, and whose finalizer waits."""
+
+    refused = 0
+
+    def __init__(self, wait: Callable[[Any], Any]) -> None:
+        self.wait = wait
+
+    def __del__(self) -> None:
+        coroutine = echo(1)
+        try:
+            self.wait(coroutine)
+        except RuntimeError:
+            Last.refused += 1
+        finally:
+            coroutine.close()
+
+
+@served(patch=True)
 async def test_not_once_the_request_has_ended(service: Service) -> None:
     """As finalizers may try of what the request's context held last."""
-    raised: list[RuntimeError] = []
     kept: contextvars.ContextVar[object] = contextvars.ContextVar("kept")
+    loop = asyncio.get_running_loop()
+    Last.refused = 0
+    for wait in (await_, asyncio.run):
+        await service.call(lambda wait=wait: (kept.set(Last(wait)), None)[1])
+        await service.idle()
+    assert Last.refused == 2
+    assert await service.call(lambda: asyncio.get_event_loop() is loop)
 
-    class Last:
-        def __del__(self) -> None:
-            coroutine = echo(1)
-            try:
-                await_(coroutine)
-            except RuntimeError as error:
-                raised.append(error)
-            finally:
-                coroutine.close()
 
-    await service.call(lambda: (kept.set(Last()), None)[1])
+@served()
+async def test_nor_before_the_next_one_begins(service: Service) -> None:
+    """Requests that come together run on one core, one after the other."""
+    kept: contextvars.ContextVar[object] = contextvars.ContextVar("kept")
+    Last.refused = 0
+
+    def leaves() -> None:
+        kept.set(Last(await_))
+
+    calls = [service.begin(leaves) for _ in range(50)]
+    assert await asyncio.gather(*calls) == [None] * 50
     await service.idle()
-    assert len(raised) == 1
+    assert Last.refused == 50
 
 
 # --- timeouts and cancellation ---------------------------------------------
