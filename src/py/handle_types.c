@@ -98,7 +98,7 @@ int
 gl_exchange_marked_status(GlExchange *x)
 {
     struct gl_exc exc;
-    PyObject *one, *cause;
+    PyObject *one;
     long status = 0;
 
     if (!PyErr_ExceptionMatches(PyExc_OSError)) {
@@ -108,8 +108,7 @@ gl_exchange_marked_status(GlExchange *x)
     one = Py_XNewRef(exc.value);
     for (int i = 0; one != NULL && status == 0 && i < CHAIN_MAX; i++) {
         status = mark_of(x, one);
-        cause = PyException_GetCause(one);
-        Py_SETREF(one, cause != NULL ? cause : PyException_GetContext(one));
+        Py_SETREF(one, PyException_GetCause(one));
     }
     Py_XDECREF(one);
     gl_exc_restore(&exc);
