@@ -466,7 +466,8 @@ log_access(GlExchange *x, struct gl_access_log *log, bool rest)
         .micros = (uint32_t)(took_ns / 1000),
         .switches = x->core->switches,
         .core = x->core->id,
-        .status = x->status != 0 ? x->status : STATUS_DEPARTED,
+        .status =
+            x->status != 0 || x->head_sent ? x->status : STATUS_DEPARTED,
     };
 
     if (rest) {

@@ -189,6 +189,22 @@ def test_a_departed_client_is_logged_as_by_nginx(style: str) -> None:
         assert line["status"] == "499"
 
 
+def test_an_answer_of_its_own_making_is_no_departure() -> None:
+    """uwsgi.send() before start_response: nobody knows its status."""
+    app = """
+        import uwsgi
+
+        def application(environ, start_response):
+            uwsgi.send(b"HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n")
+            return []
+    """
+    with server(app) as s:
+        assert s.get("/").status == 200
+        s.stop()
+        (line,) = lines_of(s, UWSGI)
+        assert line["status"] == "0"
+
+
 def test_lines_come_soon_and_together() -> None:
     with server(APP) as s, open_wire(s) as wire:
         for _ in range(3):
