@@ -52,6 +52,8 @@ class ForcedEnd:
         self._loop = loop
         self._graceful_timeout = graceful_timeout
         self._begun = self._over = False
+        self._first = _thread.allocate_lock()
+        self._pid = os.getpid()
         self._thread: int | None = None  # its number for the system
         self._bell = _thread.allocate_lock()  # released to wake the thread
         self._bell.acquire()
@@ -62,7 +64,8 @@ class ForcedEnd:
         now = time.monotonic()
         if self._over:
             return
-        if self.deadline == 0:
+        # In one step: the signal may come amid the handler of another.
+        if self._first.acquire(blocking=False):
             self.deadline = now + self._graceful_timeout + MARGIN_SECONDS
             with contextlib.suppress(RuntimeError):  # no thread to be had
                 _thread.start_new_thread(self._watch, ())
@@ -74,6 +77,8 @@ class ForcedEnd:
     def _stand_down(self) -> None:
         """The process ends by itself.  A thread that wakes up while the
         interpreter is being taken down crashes it: this one is gone first."""
+        if os.getpid() != self._pid:
+            return  # a child has no such thread
         self._over = True
         self._bell.release()
         while self._begun and (

@@ -42,17 +42,21 @@ def write(text: str) -> None:
 
     Waits until it is taken.
     """
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(Exception):  # whatever the application put there
         sys.stderr.write(text)
         sys.stderr.flush()
 
 
 def report(text: str, error: BaseException | None) -> None:
-    """One write, so that the lines of several processes do not mix."""
+    """A line, with a traceback behind it, for which it waits.
+
+    One write, so that the lines of several processes do not mix.
+    """
+    if error is None:
+        say(text)
+        return
     lines = f"greenloop: {text}\n"
-    if error is not None:
-        lines += "".join(traceback.format_exception(error))
-    write(lines)
+    write(lines + "".join(traceback.format_exception(error)))
 
 
 def release_streams() -> None:
@@ -60,12 +64,14 @@ def release_streams() -> None:
 
     It would try again, and make the exit status 120 of it.
     """
-    for fd, stream in ((1, sys.stdout), (STDERR, sys.stderr)):
+    for fd, name in ((1, "stdout"), (STDERR, "stderr")):
+        stream = getattr(sys, name)
         if stream is None:  # closed before we began
             continue
         try:
             stream.flush()
-        except (OSError, ValueError):
+        except Exception:  # whatever the application put there
+            setattr(sys, name, None)
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, fd)
             os.close(nowhere)

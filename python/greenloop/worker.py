@@ -20,7 +20,7 @@ import socket
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import FrameType
 from typing import Any
 
@@ -207,24 +207,23 @@ class _Worker:
                 say(remark)
             say("ready")
             self._notifier.tell("READY=1")
-            self._serve()
+            self._run(self._server.wait_closed())
         finally:
             self._close_loop()
         return 0
 
-    def _serve(self) -> None:
-        """Until the server has closed.
+    def _run(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """In the loop, which asyncio's tasks let SystemExit out of.
 
-        asyncio's tasks let SystemExit out of the loop.  Whoever awaits one,
-        as a request does, gets it all the same; what else the loop had to do
-        is still there.
+        Whoever awaits such a task, as a request does, gets it all the same;
+        what else the loop had to do is still there.
         """
-        closed = self._loop.create_task(self._server.wait_closed())
-        while not closed.done():
+        task = self._loop.create_task(coroutine)
+        while not task.done():
             try:
-                self._loop.run_until_complete(closed)
+                self._loop.run_until_complete(task)
             except SystemExit as error:
-                say(f"a task called sys.exit({error.code!r}): it has ended")
+                say(f"sys.exit({error.code!r}) was called in the event loop")
 
     def _start(self) -> None:
         """From the start hooks, which a signal still interrupts."""
@@ -308,8 +307,8 @@ class _Worker:
         for task in tasks:
             task.cancel()
         if tasks:
-            loop.run_until_complete(asyncio.wait(tasks, timeout=left))
-        loop.run_until_complete(loop.shutdown_asyncgens())
+            self._run(asyncio.wait(tasks, timeout=left))
+        self._run(loop.shutdown_asyncgens())
         asyncio.set_event_loop(None)
         loop.close()
 

@@ -271,7 +271,29 @@ def test_system_exit_in_a_task(loop: str, way: str) -> None:
                 wire.send(request("GET", "/"))
                 assert s.get(f"/{way}").status == status
                 assert wire.reply().body == b"alive"
-        s.wait_for("a task called sys.exit(3)")
+        s.wait_for("sys.exit(3) was called in the event loop")
+        assert s.get("/").body == b"alive"
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_system_exit_at_the_end(loop: str) -> None:
+    """A task that is cancelled then has no say in the exit status."""
+    app = """
+        import asyncio, sys
+
+        async def stays():
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                sys.exit(3)
+
+        task = asyncio.get_event_loop().create_task(stays())
+
+        def application(environ, start_response):
+            start_response("200 OK", [])
+            return [b"alive"]
+    """
+    with server(app, "--loop", loop, allow_traceback=True) as s:
         assert s.get("/").body == b"alive"
 
 

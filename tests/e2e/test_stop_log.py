@@ -129,6 +129,40 @@ def test_a_forced_end_with_a_log_that_is_full(
             assert s.stop(signal.SIGTERM) == 1
 
 
+def test_a_refusal_does_not_wait_for_the_log(
+    tmp_path: pathlib.Path, full_pipe: int
+) -> None:
+    """Its reason is a line that any stranger can have written."""
+    with deaf(tmp_path, full_pipe) as s:
+        with s.send("/" + 9000 * "x") as sock:
+            assert sock.recv(12) == b"HTTP/1.1 414"
+        assert s.answers()
+        assert s.stop(signal.SIGTERM) == 0
+
+
+def test_without_standard_error(tmp_path: pathlib.Path) -> None:
+    """Closed before the start: what cannot be said changes no status."""
+    command = f'exec "{PROGRAM}" --http-socket :0 --wsgi-file none.py 2>&-'
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=tmp_path, env=environment(None), timeout=30
+    )
+    assert done.returncode == 22
+
+
+def test_streams_that_are_none(tmp_path: pathlib.Path) -> None:
+    """An application may put there what it likes."""
+    app = """
+        import sys
+        sys.stdout = sys.stderr = object()
+
+        def application(environ, start_response):
+            start_response("200 OK", [])
+            return [b"hello"]
+    """
+    with server(app) as s:
+        assert s.get("/").body == b"hello"
+
+
 def not_answered(s: Deaf) -> bool:
     with s.send("/") as sock:
         sock.settimeout(0.5)
