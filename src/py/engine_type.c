@@ -712,7 +712,7 @@ engine_clear(PyObject *object)
 
     Py_CLEAR(self->errors);
     Py_CLEAR(self->loop_select);
-    return 0; /* the rest is still called while the engine is closed */
+    return 0; /* abandoned requests may still call the rest */
 }
 
 /* While it may come back to life: requests that its application never gave
