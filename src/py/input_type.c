@@ -71,17 +71,21 @@ gl_input_arrived(GlExchange *x, size_t max, bool wait, uint64_t timeout_ns)
     GlInput *self = (GlInput *)((struct gl_kit *)x->core->exchange)->input;
     PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)max);
     ssize_t n = 0;
-    int error = 0;
+    int error;
 
     if (bytes == NULL) {
         return NULL;
     }
     Py_INCREF((PyObject *)self); /* the request may end while it waits */
+    error = gl_exchange_check_http(x);
     while (error == 0 &&
            (n = take_arrived(self, PyBytes_AS_STRING(bytes), max)) ==
                -EAGAIN &&
            wait) {
         error = gl_exchange_wait_for(x, false, timeout_ns);
+        if (error == 0) {
+            error = gl_exchange_check_http(x); /* others had their turn */
+        }
     }
     Py_DECREF((PyObject *)self);
     if (error == 0 && n == -EAGAIN) {

@@ -162,6 +162,18 @@ APP = """
         finally:
             uwsgi.websocket_send(uwsgi.websocket_recv())
 
+    def body(environ):
+        uwsgi.websocket_handshake()
+        uwsgi.websocket_send(uwsgi.websocket_recv())
+        fd = uwsgi.connection_fd()
+        for read in (uwsgi.chunked_read, uwsgi.chunked_read_nb,
+                     lambda: uwsgi.recv(fd)):
+            try:
+                say("read:", read())
+            except RuntimeError as error:
+                say("no body:", error)
+        uwsgi.websocket_send(uwsgi.websocket_recv())
+
     def ready_fds(environ):
         uwsgi.websocket_handshake()
         fd = uwsgi.connection_fd()
@@ -359,6 +371,16 @@ def test_contexts(s: Server) -> None:
         s.wait_for("you can call uwsgi api function only from the main")
         peer.send(TEXT, b"the request's own")
         assert peer.frame().payload == b"the request's own"
+
+
+def test_frames_are_no_body(s: Server) -> None:
+    with open_peer(s, "/body") as peer:
+        peer.sock.sendall(
+            peer.bytes_of(TEXT, b"first") + peer.bytes_of(TEXT, b"second")
+        )
+        assert peer.frame().payload == b"first"
+        assert peer.frame().payload == b"second"
+    s.wait_printed("no body: this request has become a WebSocket", 3)
 
 
 def test_readers_are_removed(s: Server) -> None:
