@@ -18,6 +18,7 @@ struct gl_deflate {
     PyObject *compressor; /* strong; NULL: the next message begins anew */
     PyObject *inflater;   /* strong; the same */
     struct gl_ws_deflate agreed;
+    unsigned ends; /* last blocks in the message that comes */
 };
 
 /* What the sender of a message left away (RFC 7692, 7.2.1). */
@@ -25,6 +26,9 @@ struct gl_deflate {
 #define TAIL_BYTES 4
 #define DEFLATED 8 /* the method, for zlib's functions */
 #define LEVEL_DEFAULT -1
+/* A last block of two bytes costs a new inflater, and a copy of what follows
+ * it: no sender needs more of them in a message. */
+#define ENDS_MAX 100
 
 bool
 gl_deflate_is_available(const struct gl_state *st)
@@ -86,36 +90,49 @@ make_inflater(struct gl_deflate *d)
     return d->inflater != NULL ? 0 : failure(d);
 }
 
-/* The stream ended by a last block of its own: what follows is a new one. */
+/* Takes what the inflater made nothing of: what follows a last block, which
+ * begins a new stream.  *ret_rest: a new reference; NULL: nothing. */
 static int
-renew_if_ended(struct gl_deflate *d)
+take_rest(struct gl_deflate *d, PyObject **ret_rest)
 {
     PyObject *eof = PyObject_GetAttr(d->inflater, d->st->s_eof);
+    bool ended = eof == Py_True;
+    PyObject *rest;
 
     if (eof == NULL) {
         return failure(d);
     }
-    if (eof == Py_True) {
-        Py_CLEAR(d->inflater);
-    }
     Py_DECREF(eof);
+    if (!ended) {
+        *ret_rest = NULL;
+        return 0;
+    }
+    rest = PyObject_GetAttr(d->inflater, d->st->s_unused_data);
+    if (rest == NULL) {
+        return failure(d);
+    }
+    Py_CLEAR(d->inflater);
+    if (++d->ends > ENDS_MAX) {
+        Py_DECREF(rest);
+        return -EPROTO;
+    }
+    if (PyBytes_GET_SIZE(rest) == 0) {
+        Py_CLEAR(rest);
+    }
+    *ret_rest = rest;
     return 0;
 }
 
-/* Inflates one piece; room is what it may give at most. */
+/* Inflates a piece of one stream; room is what it may give at most. */
 static int
-inflate_piece(struct gl_deflate *d, struct gl_str in, struct gl_buf *out,
+inflate_bytes(struct gl_deflate *d, PyObject *piece, struct gl_buf *out,
               uint64_t room)
 {
-    PyObject *piece = PyBytes_FromStringAndSize(in.p, (Py_ssize_t)in.n);
-    PyObject *bytes = NULL, *most = NULL;
+    /* One byte more than fits tells a full message from a larger one; zlib
+     * takes 0 for no limit. */
+    PyObject *most = PyLong_FromUnsignedLongLong(room + 1), *bytes = NULL;
     int error;
 
-    if (piece != NULL) {
-        /* One byte more than fits tells a full message from a larger one;
-         * zlib takes 0 for no limit. */
-        most = PyLong_FromUnsignedLongLong(room + 1);
-    }
     if (most != NULL) {
         PyObject *args[] = {d->inflater, piece, most};
 
@@ -132,6 +149,30 @@ inflate_piece(struct gl_deflate *d, struct gl_str in, struct gl_buf *out,
     }
     Py_XDECREF(bytes);
     Py_XDECREF(most);
+    return error;
+}
+
+/* Inflates one piece, however many streams it is of; `out` may have max
+ * bytes. */
+static int
+inflate_piece(struct gl_deflate *d, struct gl_str in, struct gl_buf *out,
+              uint64_t max)
+{
+    PyObject *piece = PyBytes_FromStringAndSize(in.p, (Py_ssize_t)in.n);
+    int error = piece != NULL ? 0 : failure(d);
+
+    while (piece != NULL && error == 0) {
+        PyObject *rest = NULL;
+
+        error = make_inflater(d);
+        if (error == 0) {
+            error = inflate_bytes(d, piece, out, max - gl_buf_len(out));
+        }
+        if (error == 0) {
+            error = take_rest(d, &rest);
+        }
+        Py_SETREF(piece, rest);
+    }
     Py_XDECREF(piece);
     return error;
 }
@@ -141,17 +182,14 @@ inflate_message(void *arg, struct gl_str in, bool last, struct gl_buf *out,
                 uint64_t max)
 {
     struct gl_deflate *d = arg;
-    int error = make_inflater(d);
+    int error = in.n > 0 ? inflate_piece(d, in, out, max) : 0;
 
-    if (error == 0 && in.n > 0) {
-        error = inflate_piece(d, in, out, max - gl_buf_len(out));
+    /* Without an inflater nothing is open that the tail could end. */
+    if (error == 0 && last && d->inflater != NULL) {
+        error = inflate_piece(d, (struct gl_str){TAIL, TAIL_BYTES}, out, max);
     }
-    if (error == 0 && last) {
-        error = inflate_piece(d, (struct gl_str){TAIL, TAIL_BYTES}, out,
-                              max - gl_buf_len(out));
-    }
-    if (error == 0 && last) {
-        error = renew_if_ended(d);
+    if (last) {
+        d->ends = 0;
     }
     if (last && d->agreed.client_no_context) {
         Py_CLEAR(d->inflater);

@@ -88,6 +88,7 @@
     X(tell, "tell")                                          \
     X(throw, "throw")                                        \
     X(unwrap, "unwrap")                                      \
+    X(unused_data, "unused_data")                            \
     X(uwsgi_core, "uwsgi.core")                              \
     X(uwsgi_ready_fd, "uwsgi.ready_fd")                      \
     X(websocket_extensions, "HTTP_SEC_WEBSOCKET_EXTENSIONS") \

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """permessage-deflate: RFC 7692."""
 
+import contextlib
 import random
 import zlib
 from collections.abc import Iterator
@@ -192,6 +193,45 @@ def test_a_message_with_a_last_block(s: Server) -> None:
             data = out.compress(REPEATED) + out.flush(zlib.Z_FINISH)
             peer.send(TEXT, data + b"\x00", rsv1=True)
             assert client.inflate(peer.frame()) == REPEATED
+
+
+def test_blocks_behind_a_last_one(s: Server) -> None:
+    """Section 7.2.1: such blocks may be anywhere in a message."""
+    client = Zip()
+    first, second = zlib.compressobj(wbits=-15), zlib.compressobj(wbits=-15)
+    data = first.compress(b"one, ") + first.flush(zlib.Z_FINISH)
+    data += second.compress(b"two") + second.flush(zlib.Z_SYNC_FLUSH)[:-4]
+    ended = zlib.compressobj(wbits=-15)
+    bare = ended.compress(b"bare") + ended.flush(zlib.Z_FINISH)
+    with open_peer(s, "/", OFFER) as peer:
+        for _ in range(2):
+            peer.send(TEXT, data, rsv1=True)
+            assert client.inflate(peer.frame()) == b"one, two"
+        peer.send(TEXT, data[:4], rsv1=True, fin=False)
+        for byte in data[4:-1]:
+            peer.send(CONTINUATION, bytes([byte]), fin=False)
+        peer.send(CONTINUATION, data[-1:])
+        assert client.inflate(peer.frame()) == b"one, two"
+        # Without the byte of zeros there is no stream for the tail.
+        for _ in range(2):
+            peer.send(TEXT, bare, rsv1=True)
+            assert client.inflate(peer.frame()) == b"bare"
+
+
+def test_a_flood_behind_a_last_block(s: Server) -> None:
+    """Neither kept for ever nor copied again and again."""
+    empty = b"\x03\x00"  # a last block that holds nothing
+    before = resident_bytes(s.pid)
+    with open_peer(s, "/", OFFER) as peer:
+        peer.send(BINARY, empty, rsv1=True, fin=False)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(300):
+                peer.send(CONTINUATION, bytes(65536), fin=False)
+        assert peer.frame().code == 1007
+        assert resident_bytes(s.pid) - before < 8 << 20
+    with open_peer(s, "/", OFFER) as peer:
+        peer.send(BINARY, empty * 30000, rsv1=True)
+        assert peer.frame().code == 1007
 
 
 @pytest.mark.parametrize("path", ["/", "/handler"])
