@@ -17,11 +17,11 @@
 
 #define CLOSE_TIMEOUT_MS 10000 /* of a peer that does not answer a close */
 
-/* What the client asked for, and what it gets; slices of the environ. */
+/* What the client asked for, and what it gets.  Nothing here is the environ's,
+ * which the application's code may change while it is checked. */
 struct upgrade {
     GlExchange *x; /* borrowed */
     const struct gl_websocket_wish *wish;
-    struct gl_str key;
     struct gl_str extension; /* of the answer; empty: none */
     struct gl_ws_deflate agreed;
     PyObject *subprotocol; /* strong: str, or NULL */
@@ -93,6 +93,7 @@ check_request(struct upgrade *u)
     struct gl_state *st = u->x->st;
     PyObject *env = u->wish->environ;
     struct gl_request *req = u->x->req;
+    struct gl_str key;
 
     if (!gl_str_eq(value_of(env, st->s_request_method), GL_STR("GET")) ||
         req->minor == 0) {
@@ -109,14 +110,15 @@ check_request(struct upgrade *u)
                       "the client wants another version of the "
                       "WebSocket protocol than 13");
     }
-    u->key = u->wish->key.p != NULL ? u->wish->key
-                                    : value_of(env, st->s_websocket_key);
-    if (!gl_ws_key_is_valid(u->key)) {
+    key = u->wish->key.p != NULL ? u->wish->key
+                                 : value_of(env, st->s_websocket_key);
+    if (!gl_ws_key_is_valid(key)) {
         return refuse(u->x, 400, "Sec-WebSocket-Key is missing or wrong");
     }
     if (!req->body_done) {
         return refuse(u->x, 400, "a WebSocket's request has no body");
     }
+    gl_ws_accept(key, u->accept);
     return 0;
 }
 
@@ -141,7 +143,9 @@ check_origin(struct upgrade *u)
     if (origin == NULL && PyErr_Occurred()) {
         return -1;
     }
+    Py_XINCREF(origin); /* comparing may run anybody's code */
     allowed = is_among(origins, origin);
+    Py_XDECREF(origin);
     if (allowed == 0) {
         return refuse(u->x, 403,
                       "a WebSocket from this origin is not "
@@ -184,15 +188,20 @@ choose_first_offered(struct upgrade *u, struct gl_str list)
 static int
 choose_subprotocol(struct upgrade *u)
 {
-    struct gl_str list = value_of(u->wish->environ,
-                                  u->x->st->s_websocket_protocol),
-                  name;
-    PyObject *ours, *item;
+    PyObject *env = u->wish->environ, *ours = NULL, *item;
+    struct gl_str list, name;
 
-    if (u->wish->subprotocols == NULL) {
+    if (u->wish->subprotocols != NULL) {
+        /* Before the environ is looked at: this may run anybody's code. */
+        ours = PySequence_Tuple(u->wish->subprotocols);
+        if (ours == NULL) {
+            return -1;
+        }
+    }
+    list = value_of(env, u->x->st->s_websocket_protocol);
+    if (ours == NULL) {
         return u->wish->any_subprotocol ? choose_first_offered(u, list) : 0;
     }
-    ours = PySequence_Tuple(u->wish->subprotocols);
     for (Py_ssize_t i = 0; ours != NULL && i < PyTuple_GET_SIZE(ours); i++) {
         item = PyTuple_GET_ITEM(ours, i);
         if (!PyUnicode_Check(item) || !gl_latin1_view(item, &name) ||
@@ -242,7 +251,6 @@ answer(struct upgrade *u)
     };
     size_t n = 3;
 
-    gl_ws_accept(u->key, u->accept);
     if (u->subprotocol != NULL &&
         gl_latin1_view(u->subprotocol, &fields[n].value)) {
         fields[n++].name = GL_STR("Sec-WebSocket-Protocol");

@@ -15,6 +15,28 @@ APP = """
     def say(*words):
         print(*words, flush=True)
 
+    def empty(environ):
+        '''Drops what the client asked for, and takes its memory.'''
+        sizes = [len(v) for k, v in environ.items() if "_SEC_" in k]
+        environ.clear()
+        for size in sizes:
+            kept.extend(str(n).rjust(size, "x") for n in range(500))
+
+    kept = []
+
+    class Emptying:
+        def __init__(self, environ):
+            self.environ = environ
+
+        def __contains__(self, origin):
+            empty(self.environ)
+            return True
+
+    def emptying(environ):
+        environ["HTTP_SEC_WEBSOCKET_PROTOCOL"] = ", ".join(["a", "v1"])
+        empty(environ)
+        yield "v1"
+
     def application(environ, start_response):
         path = environ["PATH_INFO"]
         if path == "/":
@@ -32,6 +54,11 @@ APP = """
             except greenloop.WebSocketError as error:
                 start_response("404 Not Found", [])
                 return [f"{error.status} {error}".encode()]
+        elif path == "/loses-its-environ":
+            ws = greenloop.websocket(
+                environ, origins=Emptying(environ),
+                subprotocols=emptying(environ))
+            return []
         elif path == "/late":
             start_response("200 OK", [])
             greenloop.websocket(environ)
@@ -220,6 +247,14 @@ def test_a_body_is_refused(s: Server) -> None:
         assert peer.close().code == 1000
         assert peer.at_end()
     s.wait_for("error in a request: GET /body\nRuntimeError: this request has")
+
+
+def test_a_check_that_empties_the_environ(s: Server) -> None:
+    lines = ("Origin: https://a.example", "Sec-WebSocket-Protocol: a, v1")
+    with open_peer(s, "/loses-its-environ", *lines) as peer:
+        head = fields(peer.head)
+        assert head["sec-websocket-accept"] == accept_for(KEY)
+        assert "sec-websocket-protocol" not in head
 
 
 def test_arguments(s: Server) -> None:
