@@ -439,7 +439,8 @@ async_send(PyObject *object, PyObject *message)
     int taken = gl_websocket_put(self, opcode, message);
     GlAwait *await;
 
-    if (taken > 0 && !gl_ws_should_wait(self->ws)) {
+    /* Releasing a buffer may have run anybody's code, and ended it. */
+    if (taken > 0 && (self->ws == NULL || !gl_ws_should_wait(self->ws))) {
         return Py_NewRef(self->st->await_nothing);
     }
     if (taken < 0) {

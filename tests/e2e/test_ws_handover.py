@@ -4,6 +4,7 @@
 import asyncio
 import signal
 import struct
+import sys
 from collections.abc import Iterator
 
 import aiohttp
@@ -41,6 +42,9 @@ APP = """
         if path == "/":
             start_response("200 OK", [])
             return [str(len(room)).encode()]
+        if path == "/sends":
+            start_response("200 OK", [])
+            return [send_to_short_one().encode()]
         ws = greenloop.websocket(environ, subprotocols=["v1"])
         name.set(environ["QUERY_STRING"])
         if path == "/misuse":
@@ -176,6 +180,28 @@ APP = """
         thread.join()
         ws.ping(b"now")
         await ws.send("done")
+
+    class Parks:
+        def __init__(self, then):
+            self.then = then
+
+        def __buffer__(self, flags):
+            return memoryview(b"parked")
+
+        def __release_buffer__(self, view):
+            self.then()
+
+    async def short(ws):
+        short_ones.append(ws)
+        await ws.send("here")
+        await ws.receive()
+
+    def send_to_short_one():
+        ws = short_ones.pop()
+        ws.send(Parks(lambda: greenloop.sleep(0.2)))
+        return str(ws.closed)
+
+    short_ones = []
 
     def misuse(ws):
         async def handler(ws):
@@ -409,6 +435,23 @@ def test_misuse(s: Server) -> None:
     s.wait_printed("hand_over: TypeError", 3)
     s.wait_printed("handed over: True", 5)
     s.wait_printed("call_soon_threadsafe", 2)
+
+
+@pytest.mark.skipif(
+    sys.version_info < (3, 12),
+    reason="not on this Python: no __release_buffer__",
+)
+def test_it_ends_while_a_buffer_is_released(s: Server) -> None:
+    with open_peer(s, "/short") as peer, s.connect() as other:
+        assert peer.frame().payload == b"here"
+        other.sendall(b"GET /sends HTTP/1.0\r\n\r\n")
+        assert peer.frame().payload == b"parked"
+        peer.send(TEXT, b"end")
+        assert peer.frame().code == 1000
+        answer = b""
+        while piece := other.recv(65536):
+            answer += piece
+        assert answer.endswith(b"True")
 
 
 def test_a_slow_reader_keeps_nobody_waiting(s: Server) -> None:
