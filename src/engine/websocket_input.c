@@ -430,17 +430,21 @@ void
 gl_ws_pump(struct gl_ws *ws)
 {
     struct gl_conn *conn = ws->req->conn;
+    int reads = 0;
     ssize_t n = 1;
 
     gl_ws_drop_handed(ws);
     if (ws->state == GL_WS_IS_CLOSING) {
         gl_ws_save_ready(ws); /* reading goes on behind it */
     }
-    for (int i = 0; i < READS_PER_PUMP && n > 0 && !is_sated(ws); i++) {
+    /* What was read is taken also behind the last read: in exact mode nobody
+     * would tell of it, with the kernel empty. */
+    while (n > 0 && !is_sated(ws) && (ws->more || reads < READS_PER_PUMP)) {
         if (ws->more) {
             take_input(ws);
         } else {
             n = receive(ws);
+            reads++;
         }
     }
     if (ws->state == GL_WS_IS_CLOSED || n == -EAGAIN) {

@@ -525,6 +525,36 @@ test_exact(void)
     ws_close_rig(&w);
 }
 
+/* Whatever the pieces, what is in memory alone is never held back. */
+static void
+check_exact_pieces(size_t large, size_t count)
+{
+    static char bytes[4096], payload[126];
+    struct gl_ws_message m = {0};
+    size_t n = 0, total = large * sizeof(payload) + count - large;
+    int unread = 1;
+    struct ws_rig w;
+
+    check_case("exact, %zu large pieces of %zu", large, count);
+    ws_init(&w);
+    w.options.exact = true;
+    w.echo = false;
+    ws_begin(&w);
+    for (size_t i = 0; i < count; i++) {
+        unsigned bits = (i == 0 ? GL_WS_BINARY : GL_WS_CONTINUATION) |
+                        (i == count - 1 ? FIN : 0);
+
+        n += ws_frame(bytes + n, bits, payload,
+                      i < large ? sizeof(payload) : 1);
+    }
+    ws_say(&w, bytes, n);
+    while (unread > 0 && gl_ws_receive(w.ws, &m) == -EAGAIN) {
+        unread = unread_bytes(&w);
+    }
+    CHECK(unread > 0 && m.bytes.n == total);
+    ws_close_rig(&w);
+}
+
 /* Who begins to wait where something is there is woken, and one alone. */
 static void
 check_wait(bool exact)
@@ -579,6 +609,10 @@ main(void)
     test_ping_flood();
     test_reads_ahead();
     test_exact();
+    for (size_t count = 1; count < 30; count++) {
+        check_exact_pieces(0, count);
+        check_exact_pieces(count / 2, count);
+    }
     check_wait(false);
     check_wait(true);
     return check_end();
