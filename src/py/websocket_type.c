@@ -108,34 +108,28 @@ gl_websocket_park(GlWebSocket *self, enum gl_websocket_event event,
     return outcome;
 }
 
-/* Waits for the event or raises asyncio.TimeoutError.  0 or -1. */
+/* Gives others their turn, before a message is taken: what is thrown in must
+ * not cost it.  0 or -1. */
 static int
-park_or_raise(GlWebSocket *self, enum gl_websocket_event event,
-              uint64_t due_ns)
+be_fair(GlWebSocket *self)
 {
-    int outcome = gl_websocket_park(self, event, due_ns);
-
-    if (outcome > 0) {
-        PyErr_SetString(self->st->timeout_error,
-                        "no message came through the WebSocket in time");
-    }
-    return outcome == 0 ? 0 : -1;
+    return gl_websocket_is_greedy(self) && gl_core_current(self->st) != NULL
+               ? gl_park_yield(self->st)
+               : 0;
 }
 
 PyObject *
 gl_websocket_receive(GlWebSocket *self, bool as_bytes, uint64_t due_ns)
 {
     PyObject *message = NULL;
-    int taken;
+    int outcome = be_fair(self);
 
-    while ((taken = gl_websocket_take(self, as_bytes, &message)) == 0) {
-        if (park_or_raise(self, GL_WEBSOCKET_MESSAGE, due_ns) < 0) {
-            return NULL;
-        }
+    while (outcome == 0 && gl_websocket_take(self, as_bytes, &message) == 0) {
+        outcome = gl_websocket_park(self, GL_WEBSOCKET_MESSAGE, due_ns);
     }
-    if (taken > 0 && gl_websocket_is_greedy(self) &&
-        gl_core_current(self->st) != NULL && gl_park_yield(self->st) < 0) {
-        Py_CLEAR(message);
+    if (outcome > 0) {
+        PyErr_SetString(self->st->timeout_error,
+                        "no message came through the WebSocket in time");
     }
     return message;
 }

@@ -25,7 +25,7 @@ from websockets.sync.client import connect
 from wire import descriptors, reset, resident_bytes, wait_until
 
 APP = """
-    import asyncio, greenlet, greenloop, threading
+    import asyncio, greenlet, greenloop, threading, time
 
     sockets = {}
 
@@ -116,6 +116,19 @@ APP = """
                 say("timeout:", type(error).__name__)
         ws.send("now")
         ws.send(ws.receive(10))
+
+    def thrown_between(ws, query):
+        '''The first may have to be waited for, the third has others run.'''
+        me = greenlet.getcurrent()
+        ws.receive()
+        ws.receive()
+        time.sleep(0.05)
+        asyncio.get_event_loop().call_soon(me.throw, ValueError("in between"))
+        try:
+            say("no exception:", ws.receive())
+        except ValueError as error:
+            say(error)
+        ws.send(ws.receive())
 
     def pings(ws, query):
         ws.ping()
@@ -564,6 +577,15 @@ def test_thrown_in(s: Server) -> None:
         s.wait_for("thrown in")
         peer.send(TEXT, b"received")
         assert peer.frame().payload == b"received"
+
+
+def test_what_is_thrown_in_costs_no_message(s: Server) -> None:
+    with open_peer(s, "/thrown_between") as peer:
+        peer.sock.sendall(
+            b"".join(peer.bytes_of(TEXT, b"%d" % n) for n in range(3))
+        )
+        assert peer.frame().payload == b"2"
+    s.wait_for("in between")
 
 
 def test_in_a_callback(s: Server) -> None:
