@@ -117,6 +117,16 @@ APP = """
         ws.send("now")
         ws.send(ws.receive(10))
 
+    def polls(ws, query):
+        '''Nothing else has a turn: only receive() looks.'''
+        ws.send("polling")
+        for tries in range(1000):
+            try:
+                ws.send(ws.receive(timeout=0))
+                break
+            except asyncio.TimeoutError:
+                time.sleep(0.01)
+
     def thrown_between(ws, query):
         '''The first may have to be waited for, the third has others run.'''
         me = greenlet.getcurrent()
@@ -464,6 +474,13 @@ def test_timeouts(s: Server) -> None:
         s.wait_for(line)
     s.wait_printed("timeout: ValueError", 2)
     s.wait_for("timeout: TypeError")
+
+
+def test_a_timeout_of_zero_looks(s: Server) -> None:
+    with open_peer(s, "/polls") as peer:
+        assert peer.frame().payload == b"polling"
+        peer.send(TEXT, b"found")
+        assert peer.frame().payload == b"found"
 
 
 def test_pings(s: Server) -> None:
