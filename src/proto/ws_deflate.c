@@ -210,11 +210,12 @@ take_offer(struct gl_str *in, struct offer *ret)
     return true;
 }
 
-/* The first acceptable offer of a list that is well-formed up to its end. */
+/* Reads the list up to its end; false: malformed.  *ret: its first acceptable
+ * offer, or one that is not. */
 static bool
-choose_offer(struct gl_str in, struct offer *ret)
+read_offers(struct gl_str in, struct offer *ret)
 {
-    bool found = false;
+    struct offer first = {0};
 
     skip_blanks(&in);
     while (in.n > 0) {
@@ -229,12 +230,20 @@ choose_offer(struct gl_str in, struct offer *ret)
         if (in.n > 0 && !take_mark(&in, ',')) {
             return false;
         }
-        if (offer.acceptable && !found) {
-            *ret = offer;
-            found = true;
+        if (offer.acceptable && !first.acceptable) {
+            first = offer;
         }
     }
-    return found;
+    *ret = first;
+    return true;
+}
+
+bool
+gl_ws_extensions_are_valid(struct gl_str offers)
+{
+    struct offer ignored;
+
+    return read_offers(offers, &ignored);
 }
 
 static uint8_t
@@ -311,7 +320,7 @@ gl_ws_deflate_negotiate(struct gl_str offers,
     struct offer offer = {0};
 
     *ret = (struct gl_ws_deflate){0};
-    if (!policy->on || !choose_offer(offers, &offer)) {
+    if (!policy->on || !read_offers(offers, &offer) || !offer.acceptable) {
         return 0;
     }
     assert(policy->server_bits >= GL_WS_SERVER_BITS_MIN &&

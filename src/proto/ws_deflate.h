@@ -25,6 +25,10 @@ struct gl_ws_deflate {
     uint8_t client_bits;    /* of what the client does */
 };
 
+/* Whether Sec-WebSocket-Extensions, several of them joined with commas, has
+ * the grammar of RFC 6455, section 9.1; empty elements are allowed. */
+bool gl_ws_extensions_are_valid(struct gl_str offers);
+
 #define GL_WS_DEFLATE_ANSWER_BYTES 160
 /* Picks the first acceptable of the client's offers.
  *

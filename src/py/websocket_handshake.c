@@ -115,6 +115,10 @@ check_request(struct upgrade *u)
     if (!gl_ws_key_is_valid(key)) {
         return refuse(u->x, 400, "Sec-WebSocket-Key is missing or wrong");
     }
+    if (!gl_ws_extensions_are_valid(
+            value_of(env, st->s_websocket_extensions))) {
+        return refuse(u->x, 400, "Sec-WebSocket-Extensions is malformed");
+    }
     if (!req->body_done) {
         return refuse(u->x, 400, "a WebSocket's request has no body");
     }

@@ -194,6 +194,8 @@ test_rows(void)
 
         (void)snprintf(offers, sizeof(offers), "%s, " P, malformed[i]);
         check_case("malformed: %s", malformed[i]);
+        CHECK(!gl_ws_extensions_are_valid(
+            (struct gl_str){malformed[i], strlen(malformed[i])}));
         check_answer(malformed[i], &largest, "", &off);
         check_answer(offers, &largest, "", &off);
     }

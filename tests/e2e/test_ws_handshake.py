@@ -257,6 +257,23 @@ def test_a_check_that_empties_the_environ(s: Server) -> None:
         assert "sec-websocket-protocol" not in head
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "@@@",
+        "permessage-deflate; ;",
+        "permessage-deflate; =x",
+        "permessage-deflate; a=",
+        'permessage-deflate; a="',
+        "permessage-deflate, a b",
+    ],
+)
+def test_extensions_that_are_malformed(s: Server, value: str) -> None:
+    """RFC 6455, section 9.1; what is only unknown is declined."""
+    line = f"Sec-WebSocket-Extensions: {value}"
+    assert s.raw(handshake("/echo", line)).startswith(b"HTTP/1.1 400 ")
+
+
 def test_arguments(s: Server) -> None:
     with open_peer(s, "/wrong-arguments") as peer:
         peer.send(TEXT, b"still good")
