@@ -15,6 +15,7 @@
 #include "py/park.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 
 /* On the heap: the engine refers to it while the greenlet's stack is
@@ -31,6 +32,14 @@ became_ready(struct gl_waiter *waiter, int result)
         GL_CONTAINER_OF(waiter, struct gl_fd_wait, waiter);
 
     gl_wait_wake(GL_CONTAINER_OF(ready, struct fd_park, ready)->wait, result);
+}
+
+bool
+gl_fd_is_ready(int fd, bool for_write)
+{
+    struct pollfd look = {.fd = fd, .events = for_write ? POLLOUT : POLLIN};
+
+    return poll(&look, 1, 0) > 0 && (look.revents & POLLNVAL) == 0;
 }
 
 /* Registers and parks.  As gl_park_fd returns. */
@@ -55,7 +64,12 @@ park_until_ready(struct fd_park *park, int fd, bool for_write,
         error = gl_wait_park(park->wait);
     }
     gl_fd_wait_stop(engine, &park->ready);
-    return error < 0 ? -1 : park->wait->result != -ETIMEDOUT;
+    if (error < 0) {
+        return -1;
+    }
+    /* Who held up the loop may have let the time pass before the engine
+     * could hear of the descriptor. */
+    return park->wait->result != -ETIMEDOUT || gl_fd_is_ready(fd, for_write);
 }
 
 int

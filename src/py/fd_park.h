@@ -16,6 +16,9 @@
 int gl_park_fd(struct gl_state *st, int fd, bool for_write,
                uint64_t timeout_ns, const char *what);
 
+/* Whether fd is so now, without waiting; not for one that is none. */
+bool gl_fd_is_ready(int fd, bool for_write);
+
 /* wait_readable() and wait_writable(). */
 extern PyMethodDef gl_fd_park_methods[];
 

@@ -15,7 +15,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -335,15 +334,6 @@ client_of(PyObject *module, int fd)
     return gl_request_fd(x->req) == fd ? x : NULL;
 }
 
-/* Whether a descriptor that is no socket can be used without blocking. */
-static bool
-is_ready(int fd, short events)
-{
-    struct pollfd poll_fd = {.fd = fd, .events = events};
-
-    return poll(&poll_fd, 1, 0) > 0;
-}
-
 /* Returns the bytes moved, -EAGAIN, or another negative errno.  Never blocks,
  * even where the descriptor would. */
 static ssize_t
@@ -352,7 +342,7 @@ write_some(int fd, const char *bytes, size_t n)
     ssize_t sent = send(fd, bytes, n, MSG_DONTWAIT | MSG_NOSIGNAL);
 
     if (sent < 0 && errno == ENOTSOCK) {
-        if (!is_ready(fd, POLLOUT)) {
+        if (!gl_fd_is_ready(fd, true)) {
             return -EAGAIN;
         }
         /* So much a pipe that is ready takes at once (POSIX, poll). */
@@ -367,7 +357,7 @@ read_some(int fd, char *bytes, size_t n)
     ssize_t got = recv(fd, bytes, n, MSG_DONTWAIT);
 
     if (got < 0 && errno == ENOTSOCK) {
-        if (!is_ready(fd, POLLIN)) {
+        if (!gl_fd_is_ready(fd, false)) {
             return -EAGAIN;
         }
         got = read(fd, bytes, n);

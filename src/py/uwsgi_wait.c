@@ -14,6 +14,7 @@
 #include "engine/fd_wait.h"
 #include "py/api.h"
 #include "py/core.h"
+#include "py/fd_park.h"
 #include "py/park.h"
 #include "py/websocket.h"
 
@@ -43,6 +44,7 @@ struct watched {
     struct gl_websocket_wait message; /* in place of it, if it is own */
     struct wait_set *set;             /* borrowed: whose member this is */
     int fd;
+    bool for_write;
     bool own; /* the request's WebSocket: the engine knows what came */
 };
 
@@ -188,6 +190,7 @@ watch(GlExchange *x, struct wait_set *set, const struct noted *noted)
 
     one->set = set;
     one->fd = noted->fd;
+    one->for_write = noted->for_write;
     one->wait.waiter.wake = became_ready;
     one->message.waiter.wake = message_came;
     one->own = !noted->for_write && x->websocket != NULL &&
@@ -240,6 +243,21 @@ watch_all(GlExchange *x, struct gl_wait *w)
         set = NULL;
     }
     return set;
+}
+
+/* The time has passed: the first that is ready, though the engine had no time
+ * to hear of it, or -1. */
+static int
+ready_at_last(const struct wait_set *set)
+{
+    const struct watched *one = set->watched;
+
+    for (; one < set->watched + set->count; one++) {
+        if (gl_fd_is_ready(one->fd, one->for_write)) {
+            return one->fd;
+        }
+    }
+    return -1;
 }
 
 /* Tells the application how its wait ended.  0 or -1. */
@@ -295,6 +313,9 @@ wait_for_noted(GlExchange *x, bool open, const char *what)
     error = set->ready_fd < 0 ? gl_wait_park(w) : 0;
     forget_all(x, set);
     ready_fd = set->ready_fd;
+    if (w->woken && ready_fd < 0) {
+        ready_fd = ready_at_last(set);
+    }
     timed_out = w->woken && ready_fd < 0;
     free(set);
     gl_wait_free(w);

@@ -21,6 +21,7 @@ HEAD = """
     import time
 
     import greenlet
+    import greenloop
     import uwsgi
 
     def answer(start, text):
@@ -204,6 +205,32 @@ def test_the_first_descriptor_ends_a_suspend(loop: str) -> None:
     with server(app, "--loop", loop) as s:
         for number in (0, 1, 0):
             assert outcome(s, f"/{number}") == ["True", "True", "None", "b'x'"]
+
+
+def test_ready_though_others_hold_up() -> None:
+    app = f"""{HEAD}
+    def application(environ, start):
+        one, other = socket.socketpair()
+        first, to_first = socket.socketpair()
+        def hold_up():
+            time.sleep(0.05)
+            to_first.send(b"x")
+        def turn_before():
+            greenloop.wait_readable(first)
+            other.send(b"y")
+        greenloop.spawn(turn_before)
+        greenloop.sleep(0)
+        asyncio.get_event_loop().call_soon(hold_up)
+        uwsgi.wait_fd_read(one.fileno(), 0.02)
+        uwsgi.suspend()
+        results = [uwsgi.ready_fd() == one.fileno(),
+                   environ["x-wsgiorg.fdevent.timeout"]]
+        for sock in (one, other, first, to_first):
+            sock.close()
+        return answer(start, "|".join(map(str, results)))
+    """
+    with server(app) as s:
+        assert outcome(s) == ["True", "None"]
 
 
 def test_the_timeout_ends_a_wait() -> None:

@@ -91,6 +91,30 @@ async def test_timeout(service: Service) -> None:
 
 
 @served()
+async def test_it_is_ready_though_others_hold_up(service: Service) -> None:
+    """The time is over before the engine has heard of it."""
+    loop = asyncio.get_running_loop()
+    with pair() as (ours, theirs), pair() as (first, to_first):
+
+        def hold_up() -> None:
+            time.sleep(0.05)
+            to_first.send(b"x")
+
+        def turn_before() -> None:
+            greenloop.wait_readable(first)
+            theirs.send(b"y")
+
+        def in_request() -> bytes:
+            greenloop.spawn(turn_before)
+            greenloop.sleep(0)
+            loop.call_soon(hold_up)
+            greenloop.wait_readable(ours, timeout=0.02)
+            return ours.recv(1)
+
+        assert await service.call(in_request) == b"y"
+
+
+@served()
 async def test_the_end_of_a_stream(service: Service) -> None:
     with pair() as (ours, theirs):
         call = service.begin(greenloop.wait_readable, ours)
