@@ -161,6 +161,11 @@ gl_response_push_rest(GlExchange *x)
     }
     if (result < 0) {
         x->req->keep_alive = false; /* the client sees that it is cut */
+        x->req->cut = true;
+    }
+    if (result < 0 && result != -ECONNRESET) { /* not the client's doing */
+        gl_gateway_report(x, "the file could not be sent whole: the client "
+                             "sees it cut");
     }
     gl_response_drop_rest(x);
 }

@@ -37,6 +37,11 @@ APP = """
         if path == "/short":
             start_response("200 OK", [("Content-Length", "100")])
             return [b"not so long"]
+        if path == "/file":
+            # 4096 bytes by fstat(), and a few by read().
+            file = "/sys/kernel/uevent_seqnum"
+            start_response("200 OK", [("X-Sendfile", file)])
+            return []
         if path == "/digest":
             try:
                 body = environ["wsgi.input"].read()
@@ -79,8 +84,8 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def s(
     request: pytest.FixtureRequest, authority: Authority
 ) -> Iterator[Server]:
-    loop = ("--loop", request.param)
-    with https(APP, authority, "", *loop, allow_traceback=True) as (s, _port):
+    options = "--loop", request.param, "--x-sendfile", "/sys/kernel"
+    with https(APP, authority, "", *options, allow_traceback=True) as (s, _):
         yield s
         assert s.err.count("Traceback") == s.err.count("and not ended\n")
         assert "Exception ignored" not in s.err
@@ -213,9 +218,10 @@ def test_a_flood_of_tiny_records(
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_only_a_whole_answer_is_ended_by_the_alert(
-    port: int, authority: Authority, version: str
+    s: Server, port: int, authority: Authority, version: str
 ) -> None:
-    for path, whole in (("/whole", True), ("/cut", False), ("/short", False)):
+    for path in ("/whole", "/cut", "/short", "/file"):
+        whole = path == "/whole"
         with connect(port, client(authority, version)) as sock:
             sock.sendall(b"GET %s HTTP/1.0\r\n\r\n" % path.encode())
             got = b""
@@ -227,6 +233,7 @@ def test_only_a_whole_answer_is_ended_by_the_alert(
                 ended = False
         assert (path, ended) == (path, whole)
         assert got.startswith(b"HTTP/1.1 200 OK\r\n")
+    s.wait_for("could not be sent whole: the client sees it cut: GET /file")
 
 
 @pytest.mark.parametrize("alert", [False, True])
