@@ -41,9 +41,17 @@ is_plain_file(struct gl_state *st, PyObject *file)
     return plain;
 }
 
+/* Whether the size is that of the content.  A file of no size may be one of
+ * /proc, and one of no blocks one of /sys, which has a page whatever is in
+ * it: only reading shows. */
+static bool
+has_known_size(const struct stat *info)
+{
+    return S_ISREG(info->st_mode) && info->st_size > 0 && info->st_blocks > 0;
+}
+
 /* The descriptor and the rest of a regular file.  Returns 1, or 0 if it is
- * none (no exception), or -1.  A file of no size may be one of /proc, whose
- * content only reading shows. */
+ * none (no exception), or -1. */
 static int
 file_rest(GlExchange *x, PyObject *file, int *ret_fd, off_t *ret_at,
           uint64_t *ret_size)
@@ -69,8 +77,7 @@ file_rest(GlExchange *x, PyObject *file, int *ret_fd, off_t *ret_at,
         PyErr_Clear(); /* no file of the system's: it is read instead */
         return 0;
     }
-    if (position < 0 || fstat(fd, &info) < 0 || !S_ISREG(info.st_mode) ||
-        info.st_size == 0) {
+    if (position < 0 || fstat(fd, &info) < 0 || !has_known_size(&info)) {
         return 0;
     }
     *ret_fd = fd;

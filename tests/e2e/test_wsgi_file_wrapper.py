@@ -3,6 +3,7 @@
 
 import contextlib
 import itertools
+import pathlib
 import socket
 import struct
 from collections.abc import Iterator
@@ -33,6 +34,8 @@ APP = """
             file.write(b"end")
 
     big("big", 64 << 20)
+    with open(HERE / "sparse", "wb") as file:
+        file.truncate(100_000)
 
     class Counted:
         '''A file that tells when it was closed; only what wrappers need.'''
@@ -121,6 +124,8 @@ APP = """
         "empty bytesio": lambda: io.BytesIO(),
         "pipe": pipe,
         "proc": lambda: open("/proc/sys/kernel/ostype", "rb"),
+        "sys": lambda: open("/sys/kernel/fscaps", "rb"),
+        "sparse": lambda: open(HERE / "sparse", "rb"),
         "unlike": lambda: Unlike(open(HERE / "data", "rb")),
         "subclass": lambda: Subclass(HERE / "data"),
         "closed": closed,
@@ -244,6 +249,8 @@ EXPECTED = {
     "empty bytesio": b"",
     "pipe": b"through a pipe",
     "proc": b"Linux\n",
+    "sys": pathlib.Path("/sys/kernel/fscaps").read_bytes(),
+    "sparse": bytes(100_000),
     "unlike": DATA.swapcase(),
     "subclass": DATA.swapcase(),
 }
