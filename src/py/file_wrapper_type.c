@@ -58,8 +58,8 @@ wrapper_next(PyObject *self)
     PyObject *bytes =
         gl_call_method_one(wrapper->file, st->s_read, wrapper->block);
 
-    if (bytes != NULL && PyObject_Size(bytes) == 0) {
-        Py_CLEAR(bytes); /* the end */
+    if (bytes != NULL && PyObject_Size(bytes) <= 0) {
+        Py_CLEAR(bytes); /* the end, or TypeError: it has no size */
     }
     return bytes;
 }

@@ -18,6 +18,7 @@ APP = """
     import os
     import pathlib
     import tempfile
+    from types import SimpleNamespace
 
     HERE = pathlib.Path(__file__).parent
     DATA = bytes(range(256)) * 1024  # 256 KiB
@@ -210,6 +211,14 @@ APP = """
         text(start_response)
         return wrapper(filelike=io.BytesIO(b"fine"), block_size=2)
 
+    def sizeless(environ, start_response):
+        file = SimpleNamespace(read=lambda size: 7)
+        text(start_response)
+        try:
+            return [next(environ["wsgi.file_wrapper"](file))]
+        except Exception as error:
+            return [type(error).__name__.encode()]
+
     def hello(environ, start_response):
         text(start_response)
         return [b"hello"]
@@ -348,6 +357,10 @@ def test_without_start_response(s: Server, file: str) -> None:
 
 def test_arguments(s: Server) -> None:
     assert s.get("/wrong").body == b"fine"
+
+
+def test_a_read_that_gives_no_bytes(s: Server) -> None:
+    assert s.get("/sizeless").body == b"TypeError"
 
 
 def is_closed(s: Server, number: int) -> bool:
