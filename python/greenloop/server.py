@@ -136,6 +136,10 @@ class Server:
         if self._closing:
             return
         self._closing = True
+        if self._loop.is_closed():  # nothing runs on it until a timeout
+            self._finish()
+            self._close_sockets()
+            return
         seconds = self.graceful_timeout
         notice = max(seconds - EXIT_SECONDS, seconds / 2)
         self._later(notice, self._throw_exit, False)

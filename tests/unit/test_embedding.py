@@ -368,6 +368,32 @@ def test_a_server_that_was_not_closed() -> None:
         asyncio.run(main())
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_server_that_is_closed_after_its_loop(kind: str) -> None:
+    """As that of asyncio, so that its port is free again."""
+
+    def app(environ: Environ, start: StartResponse) -> Iterable[bytes]:
+        sleep(60)
+        return []
+
+    async def main() -> Any:
+        server = await start_server(app, "127.0.0.1:0")
+        client.connect(server.sockets[0].getsockname())
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        await until(lambda: server.stats()["busy"] == 1)
+        return server
+
+    with socket.socket() as client:
+        server = run_on(kind, main)
+        address = server.sockets[0].getsockname()
+        server.close()
+        server.close_now()
+        assert server.sockets == () and server.stats() == {}
+        assert client.recv(1) == b""
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address, 5)
+
+
 def test_a_request_that_runs_when_the_loop_ends() -> None:
     """Nor by a request that still waited then."""
 
