@@ -26,7 +26,14 @@ import stat
 from greenloop import unix_sockets
 from greenloop.socket_options import SocketOptions
 
-__all__ = ["Address", "AddressError", "listen", "parse", "socket_name"]
+__all__ = [
+    "Address",
+    "AddressError",
+    "listen",
+    "listen_on",
+    "parse",
+    "socket_name",
+]
 
 # Binding a second family to the port that the first one was given may fail,
 # because somebody else has it there; then the pair is tried anew.
@@ -107,6 +114,20 @@ def listen(
             return [_listen_unix(address.path, backlog, options)]
         return _listen_tcp(address, backlog, options)
     except OSError as error:
+        raise _explain(address, error) from error
+
+
+def listen_on(sock: socket.socket, backlog: int) -> None:
+    """Has a socket that somebody else made and bound listen.
+
+    Raises AddressError if it cannot.
+    """
+    try:
+        _check_stream(sock)
+        sock.listen(backlog)
+        sock.setblocking(False)
+    except OSError as error:
+        address = Address(repr(sock), fd=sock.fileno())
         raise _explain(address, error) from error
 
 
@@ -252,12 +273,16 @@ def _adopt(fd: int, options: SocketOptions) -> socket.socket:
     return sock
 
 
-def _check_listening(sock: socket.socket) -> None:
+def _check_stream(sock: socket.socket) -> None:
     if sock.type & socket.SOCK_DGRAM == socket.SOCK_DGRAM:
         raise OSError(errno.EPROTOTYPE, "it is a datagram socket")
     families = socket.AF_INET, socket.AF_INET6, socket.AF_UNIX
     if sock.family not in families or sock.type != socket.SOCK_STREAM:
         raise OSError(errno.EPROTOTYPE, "it is neither TCP nor a Unix stream")
+
+
+def _check_listening(sock: socket.socket) -> None:
+    _check_stream(sock)
     if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         raise OSError(errno.EINVAL, "it does not listen")
 

@@ -268,8 +268,8 @@ async def start_server(
 
     app               the WSGI callable
     address           "127.0.0.1:8080", ":8080", "[::1]:8080", "/run/app.sock",
-                      a listening socket (owned by the server from now on), or
-                      a sequence of them
+                      a bound stream socket (owned by the server from now on),
+                      or a sequence of them
     cores             concurrent requests; more wait their turn
     backlog           connections that the kernel keeps until they are accepted
     patch             also replace asyncio.run() and its kind in this process,
@@ -370,8 +370,8 @@ def _listen(
             if isinstance(one, str):
                 sockets += addresses.listen(one, backlog)
             else:
-                one.setblocking(False)
                 sockets.append(one)
+                addresses.listen_on(one, backlog)
     except BaseException:
         for sock in sockets:
             sock.close()

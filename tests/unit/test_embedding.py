@@ -682,6 +682,39 @@ def test_forms_of_addresses(kind: str, tmp_path: pathlib.Path) -> None:
     run_on(kind, main)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_socket_that_does_not_listen_yet(kind: str) -> None:
+    async def main() -> None:
+        sock = socket.socket()
+        sock.bind(("127.0.0.1", 0))
+        async with await start_server(hello, sock) as server:
+            assert await fetch(port_of(server)) == Answer(200, b"hello")
+
+    run_on(kind, main)
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda: socket.socket(type=socket.SOCK_DGRAM), "a datagram socket"),
+        (lambda: socket.socketpair()[0], "Invalid argument"),
+        (lambda: socket.socketpair(type=socket.SOCK_SEQPACKET)[0], "neither"),
+    ],
+)
+def test_sockets_that_cannot_listen(
+    make: Callable[[], socket.socket], why: str
+) -> None:
+    """They are closed, as those that could."""
+
+    async def main() -> None:
+        good, bad = socket.create_server(("127.0.0.1", 0)), make()
+        with pytest.raises(OSError, match=f"cannot listen on <.*{why}"):
+            await start_server(hello, [good, bad])
+        assert good.fileno() == bad.fileno() == -1
+
+    asyncio.run(main())
+
+
 def test_addresses_that_cannot_be_listened_on(tmp_path: pathlib.Path) -> None:
     async def main() -> None:
         async with await start_server(hello, "127.0.0.1:0") as server:
