@@ -33,6 +33,7 @@ class _Worker:
     servers: int
     # None once it is done: a task keeps its loop, our weak key, alive.
     starting: asyncio.Task[None] | None
+    stopping: asyncio.Future[None] | None = None  # set while it stops
 
 
 _workers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Worker]
@@ -77,9 +78,13 @@ def on_worker_stop(function: HookT) -> HookT:
 async def enter(loop: asyncio.AbstractEventLoop) -> None:
     """For each server, mounted and not yet listening: runs what starts.
 
-    Raises what a function raised; leave() is then not to be called.
+    A worker that still stops is waited for.  Raises what a function raised;
+    leave() is then not to be called.
     """
     worker = _workers.get(loop)
+    while worker is not None and worker.stopping is not None:
+        await asyncio.shield(worker.stopping)
+        worker = _workers.get(loop)
     if worker is None:
         task = loop.create_task(_start_all())
         worker = _workers[loop] = _Worker(0, task)
@@ -113,7 +118,23 @@ async def leave(
     worker.servers -= 1
     if worker.servers > 0:
         return
-    del _workers[loop]
+    worker.stopping = loop.create_future()
+    try:
+        await _stop_all(report, is_over)
+    finally:
+        del _workers[loop]
+        worker.stopping.set_result(None)
+
+
+async def _start_all() -> None:
+    for hook in list(_start_hooks):
+        await _call(hook)
+
+
+async def _stop_all(
+    report: Callable[[str, BaseException | None], None],
+    is_over: Callable[[], bool],
+) -> None:
     for hook in reversed(_stop_hooks):
         name = getattr(hook, "__qualname__", hook)
         try:
@@ -125,11 +146,6 @@ async def leave(
             report(f"{name}, called at the worker's stop, failed", error)
         except Exception as error:
             report(f"{name}, called at the worker's stop, failed", error)
-
-
-async def _start_all() -> None:
-    for hook in list(_start_hooks):
-        await _call(hook)
 
 
 async def _call(hook: Hook) -> None:

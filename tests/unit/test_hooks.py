@@ -9,7 +9,7 @@ from typing import Any
 
 import greenloop
 import pytest
-from embedded import KINDS, Service, run_on, serving
+from embedded import KINDS, Service, run_on, serving, until
 from greenloop import hooks
 
 Log = "list[str]"
@@ -122,6 +122,40 @@ def main_again(log: "list[str]") -> Any:
         assert log == ["first", "second", "before", "last"]
 
     return main
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_start_while_the_last_server_stops(
+    kind: str, log: "list[str]"
+) -> None:
+    """What the one makes is not to be closed by the other."""
+    register(log)
+
+    @greenloop.on_worker_stop
+    async def slow() -> None:
+        log.append("slow")
+        await asyncio.sleep(0.05)
+
+    async def starts(server: str) -> None:
+        async with serving() as service:
+            log.append(server)
+            await service.call(len, "")
+
+    async def main() -> None:
+        async with serving() as service:
+            service.server.close()
+            await until(lambda: "slow" in log)
+            tasks = [asyncio.ensure_future(starts(name)) for name in "ab"]
+            given_up = asyncio.ensure_future(starts("c"))
+            await asyncio.sleep(0)
+            given_up.cancel()
+        await asyncio.gather(*tasks)
+        start, stop = ["first", "second"], ["slow", "before", "last"]
+        assert log[:7] == [*start, *stop, *start]
+        assert sorted(log[7:9]) == ["a", "b"]
+        assert log[9:] == stop
+
+    run_on(kind, main)
 
 
 @pytest.mark.parametrize("kind", KINDS)
