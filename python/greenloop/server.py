@@ -91,7 +91,7 @@ class Server:
     def listen(self) -> None:
         """Begins to accept connections.  Raises OSError if it cannot."""
         for listener in self._listeners:
-            name, port = _server_name(listener.sock)
+            name, port = _server_name(listener)
             self._engine.listen(
                 listener.sock.fileno(),
                 name,
@@ -237,12 +237,15 @@ class Server:
         self._engine.close()
 
 
-def _server_name(sock: socket.socket) -> tuple[str, str]:
-    """SERVER_NAME and SERVER_PORT of what comes in through a socket."""
-    port = ""
-    if sock.family in (socket.AF_INET, socket.AF_INET6):
-        port = str(sock.getsockname()[1])
-    return socket.gethostname(), port
+def _server_name(listener: Listener) -> tuple[str, str]:
+    """SERVER_NAME and SERVER_PORT of what comes in through a listener.
+
+    Neither is ever empty (PEP 3333): a Unix socket has its scheme's port.
+    """
+    port = 80 if listener.tls is None else 443
+    if listener.sock.family in (socket.AF_INET, socket.AF_INET6):
+        port = listener.sock.getsockname()[1]
+    return socket.gethostname(), str(port)
 
 
 def _log(text: str, error: BaseException | None) -> None:

@@ -148,9 +148,27 @@ put_client(GlExchange *x, PyObject *env, const struct gl_forwarded *f)
                            port_text(x->st, f->client_port));
 }
 
+/* Has SERVER_PORT follow the scheme where it is a scheme's own, which is all
+ * that is known of a Unix socket.  0 or -1. */
+static int
+follow_scheme(struct gl_state *st, PyObject *env, bool https)
+{
+    PyObject *port = PyDict_GetItemWithError(env, st->s_server_port);
+
+    if (port == NULL ||
+        PyUnicode_CompareWithASCIIString(port, https ? "80" : "443") != 0) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    return gl_dict_put_new(env, st->s_server_port,
+                           port_text(st, https ? 443 : 80));
+}
+
 static int
 put_scheme(struct gl_state *st, PyObject *env, bool https)
 {
+    if (follow_scheme(st, env, https) < 0) {
+        return -1;
+    }
     if (PyDict_SetItem(env, st->s_wsgi_url_scheme,
                        https ? st->s_https : st->s_http) < 0) {
         return -1;

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import trustme
+from certificates import Authority
 from harness import Server, read_to_end, run, server
 from wire import Wire, descriptors, request, wait_until
 
@@ -296,6 +297,34 @@ def test_unix_socket(tmp_path: pathlib.Path) -> None:
                 environ = environ_of(Wire(sock), line)
             assert environ["REMOTE_ADDR"] == address
             assert environ["REMOTE_PORT"] == ("7" if address else "")
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_port_of_a_unix_socket_follows_the_scheme(
+    scheme: str, tmp_path: pathlib.Path
+) -> None:
+    ports = {"http": "80", "https": "443"}
+    path = str(tmp_path / "app.sock")
+    authority, address = Authority(tmp_path), path
+    if scheme == "https":
+        address += "," + authority.sign("main", "localhost")
+    fields = "x-forwarded-proto,x-forwarded-port"
+    options = "--trusted-proxies", "unix", "--forwarded-headers", fields
+    with server(APP, f"--{scheme}-socket", address, *options, http=None):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(SECONDS)
+        sock.connect(path)
+        if scheme == "https":
+            client = authority.client()
+            sock = client.wrap_socket(sock, server_hostname="localhost")
+        with sock:
+            wire = Wire(sock)
+            assert environ_of(wire)["SERVER_PORT"] == ports[scheme]
+            for said, port in ports.items():
+                line = f"X-Forwarded-Proto: {said}"
+                assert environ_of(wire, line)["SERVER_PORT"] == port
+                lines = line, "X-Forwarded-Port: 8443"
+                assert environ_of(wire, *lines)["SERVER_PORT"] == "8443"
 
 
 # --- PROXY headers ---------------------------------------------------------
