@@ -609,11 +609,10 @@ join_head(GlExchange *x, struct iovec *iov, const char *bytes, size_t n)
     return true;
 }
 
-/* All of the body is here, which tells its length.  That of a 304 is that of
- * a 200, and that of HEAD is that of GET: of it an application that gives
- * nothing says nothing (RFC 9110, 8.6). */
-static void
-note_whole_body(GlExchange *x, size_t n)
+/* The length of a 304 is that of a 200, and that of HEAD is that of GET: of
+ * it an application that gives nothing says nothing (RFC 9110, 8.6). */
+void
+gl_response_note_whole(GlExchange *x, uint64_t n)
 {
     bool unknown = x->status == 304 || (x->req->head_only && n == 0);
 
@@ -632,7 +631,7 @@ gl_response_send_claimed(GlExchange *x, const char *bytes, size_t n,
     int count = 0;
 
     if (!x->head_sent && last) {
-        note_whole_body(x, n);
+        gl_response_note_whole(x, n);
     }
     if (gl_response_begin(x, iov, &count) < 0) {
         return -1;
@@ -762,7 +761,7 @@ send_whole(GlExchange *x, PyObject *items, size_t total)
     if (gl_response_claim(x) < 0) {
         return -1;
     }
-    note_whole_body(x, total);
+    gl_response_note_whole(x, total);
     for (Py_ssize_t i = 0; i < n && error == 0; i += IOV_ITEMS) {
         error =
             send_items(x, items, i, i + IOV_ITEMS < n ? i + IOV_ITEMS : n);

@@ -9,6 +9,9 @@
 
 /* Appends bytes to the head.  0 or -1. */
 int gl_response_head_add(GlExchange *x, const char *bytes, size_t n);
+/* All of the body is here, n bytes, which tells its length; before
+ * gl_response_begin(). */
+void gl_response_note_whole(GlExchange *x, uint64_t n);
 /* Puts the head in front, if it was not sent and no file is sent in place of
  * the body.  0 or -1. */
 int gl_response_begin(GlExchange *x, struct iovec *iov, int *count);

@@ -128,10 +128,7 @@ gl_response_send_file(GlExchange *x, PyObject *file)
     if (fd < 0) {
         return 0; /* no descriptor is left: it is read through its own */
     }
-    if (!x->has_length && x->started && x->status != 304) {
-        x->has_length = true;
-        x->length = size;
-    }
+    gl_response_note_whole(x, size);
     size = x->has_length && x->length < size ? x->length : size;
     if (gl_response_begin(x, iov, &count) < 0) {
         close(fd);

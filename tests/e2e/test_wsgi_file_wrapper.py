@@ -309,6 +309,14 @@ def test_length_of_a_real_file_is_known(s: Server, file: str) -> None:
         assert answer.headers["Transfer-Encoding"] is None
 
 
+@pytest.mark.parametrize("file", ["empty", "at the end", "empty bytesio"])
+def test_head_of_nothing_says_no_length(s: Server, file: str) -> None:
+    """RFC 9110, 8.6: as for every other body, whatever the kind of file."""
+    assert fetch(s, "/plain", file).headers["Content-Length"] == "0"
+    answer = fetch(s, "/plain", file, "HEAD")
+    assert answer.headers["Content-Length"] is None
+
+
 @pytest.mark.parametrize("file", EXPECTED)
 def test_after_write(s: Server, file: str) -> None:
     assert fetch(s, "/after_write", file).body == b"before," + EXPECTED[file]
