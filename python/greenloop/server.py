@@ -127,10 +127,6 @@ class Server:
         """Counters of the engine and its cores; {} once all is closed."""
         return {} if self._closed.done() else self._engine.stats()
 
-    def flush_access_log(self) -> None:
-        """Writes the lines that wait, as far as they are taken."""
-        self._engine.flush_access_log()
-
     def close(self) -> None:
         """Begins the graceful end; harmless when repeated."""
         if self._closing:

@@ -314,5 +314,5 @@ class _Worker:
 
     def _last_things(self) -> None:
         """Before the end by force; not in the thread of the loop."""
-        self._server.flush_access_log()
+        self._server._engine.flush_access_log()
         self._listeners.close()
