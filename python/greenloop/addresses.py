@@ -32,6 +32,7 @@ __all__ = [
     "listen",
     "listen_on",
     "parse",
+    "resolve",
     "socket_name",
 ]
 
@@ -146,7 +147,7 @@ def socket_name(sock: socket.socket, scheme: str = "http") -> str:
 def _listen_tcp(
     address: Address, backlog: int, options: SocketOptions
 ) -> list[socket.socket]:
-    places = _resolve(address)
+    places = resolve(address)
     for attempt in range(PORT_ATTEMPTS):
         try:
             return _listen_all(places, backlog, options)
@@ -157,7 +158,7 @@ def _listen_tcp(
     raise AssertionError("the last attempt returns or raises")
 
 
-def _resolve(address: Address) -> list[tuple[socket.AddressFamily, str, int]]:
+def resolve(address: Address) -> list[tuple[socket.AddressFamily, str, int]]:
     """The families and numeric hosts of an address, without repetition."""
     if not address.host:
         return [(socket.AF_INET, "0.0.0.0", address.port)]

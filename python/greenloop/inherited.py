@@ -115,7 +115,13 @@ def _matches(sock: socket.socket, wanted: addresses.Address) -> bool:
         shown = os.fsdecode(at)
         path = wanted.path or ""
         return bool(shown) and shown in (path, os.path.abspath(path or "/"))
-    if wanted.path is not None or wanted.port == 0:
+    if wanted.path is not None or wanted.port == 0 or at[1] != wanted.port:
         return False
-    hosts = (wanted.host,) if wanted.host else ("0.0.0.0", "::")
-    return at[0] in hosts and at[1] == wanted.port
+    hosts = {at[0]}
+    if at[0] == "::" and not sock.getsockopt(
+        socket.IPPROTO_IPV6, socket.IPV6_V6ONLY
+    ):
+        hosts.add("0.0.0.0")
+    with contextlib.suppress(OSError):  # told by who then listens there
+        return any(host in hosts for _, host, _ in addresses.resolve(wanted))
+    return False

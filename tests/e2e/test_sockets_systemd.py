@@ -167,11 +167,36 @@ def test_by_address(folder: pathlib.Path) -> None:
             assert "is not served" not in s.err
 
 
-def test_any_address_of_the_machine(folder: pathlib.Path) -> None:
-    with socket.create_server(("0.0.0.0", 0)) as sock:
+@pytest.mark.parametrize(
+    ("bound", "written"),
+    [
+        ("0.0.0.0", ""),
+        ("::", ""),
+        ("::", "0.0.0.0"),
+        ("127.0.0.1", "localhost"),
+        ("::1", "[0::0:1]"),
+    ],
+)
+def test_by_another_name_of_the_address(
+    folder: pathlib.Path, bound: str, written: str
+) -> None:
+    family = socket.AF_INET6 if ":" in bound else socket.AF_INET
+    dual = bound == "::"
+    with socket.create_server(
+        (bound, 0), family=family, dualstack_ipv6=dual
+    ) as sock:
+        at = f"{written}:{sock.getsockname()[1]}"
+        with launched(folder, [sock], "--http", at) as s:
+            assert ask(sock) == str(s.pid)
+            assert "is not served" not in s.err
+
+
+def test_an_ipv6_socket_has_no_ipv4_address(folder: pathlib.Path) -> None:
+    with socket.create_server(("::", 0), family=socket.AF_INET6) as sock:
         at = f":{sock.getsockname()[1]}"
         with launched(folder, [sock], "--http", at) as s:
             assert s.get("/").text == str(s.pid)
+            assert "is not served" in s.err
 
 
 def test_they_are_not_passed_on(folder: pathlib.Path) -> None:
