@@ -13,8 +13,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #define FILE_PIECE_BYTES (1 << 20)
@@ -42,12 +44,17 @@ is_plain_file(struct gl_state *st, PyObject *file)
 }
 
 /* Whether the size is that of the content.  A file of no size may be one of
- * /proc, and one of no blocks one of /sys, which has a page whatever is in
- * it: only reading shows. */
+ * /proc, and one of /sys has a page whatever is in it: only reading shows. */
 static bool
-has_known_size(const struct stat *info)
+has_known_size(int fd, const struct stat *info)
 {
-    return S_ISREG(info->st_mode) && info->st_size > 0 && info->st_blocks > 0;
+    struct statfs where;
+
+    if (!S_ISREG(info->st_mode) || info->st_size == 0) {
+        return false;
+    }
+    return info->st_blocks > 0 || fstatfs(fd, &where) < 0 ||
+           where.f_type != SYSFS_MAGIC;
 }
 
 /* The descriptor and the rest of a regular file.  Returns 1, or 0 if it is
@@ -77,7 +84,7 @@ file_rest(GlExchange *x, PyObject *file, int *ret_fd, off_t *ret_at,
         PyErr_Clear(); /* no file of the system's: it is read instead */
         return 0;
     }
-    if (position < 0 || fstat(fd, &info) < 0 || !has_known_size(&info)) {
+    if (position < 0 || fstat(fd, &info) < 0 || !has_known_size(fd, &info)) {
         return 0;
     }
     *ret_fd = fd;
