@@ -244,8 +244,10 @@ static void
 refuse_overload(struct gl_conn *conn, struct gl_str came, bool late,
                 bool head_only)
 {
-    gl_engine_note_overload(conn->engine, late);
+    struct gl_engine *e = conn->engine;
+
     refuse(conn, came, 503, head_only);
+    gl_engine_note_overload(e, late); /* last: a log may run anything */
 }
 
 /* --- a head becomes a request ----------------------------------------- */
